@@ -1,0 +1,3 @@
+"""soma: event-sourced memory for AI agents."""
+
+__version__ = "0.1.0"
