@@ -1,0 +1,68 @@
+"""What lies in the log: records, and the positions that name them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from soma_cli.core.errors import UsageError
+
+EVENTS_TOPIC = "memory.events"
+DEAD_LETTER_TOPIC = "memory.dlq"
+
+_POSITION = re.compile(r"([A-Za-z0-9._-]+)/(\d+)@(\d+)$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """One record's place: `memory.events/3@1042`."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}@{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """Raises UsageError where the text is not `topic/partition@offset`."""
+        found = _POSITION.match(text)
+        if not found:
+            raise UsageError(
+                f"{text!r} is not a position", hint=f"write topic/partition@offset, for example {EVENTS_TOPIC}/0@42"
+            )
+        return cls(found[1], int(found[2]), int(found[3]))
+
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class NewRecord(NamedTuple):
+    """A record to append. A null value is a tombstone where the topic is compacted."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Record(NamedTuple):
+    """A record as it was read. `appended_at` is the log's own time, in microseconds since the epoch."""
+
+    topic: str
+    partition: int
+    offset: int
+    appended_at: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def position(self) -> Position:
+        return Position(self.topic, self.partition, self.offset)
+
+    def header(self, name: str) -> bytes | None:
+        """The last header of that name."""
+        return next((value for key, value in reversed(self.headers) if key == name), None)
