@@ -1,0 +1,238 @@
+"""The embedded log: topics of one partition each in one SQLite file, every commit synced to disk."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import orjson
+from filelock import FileLock, Timeout
+
+from soma_cli.core.adapters.data_folder import DataFolder
+from soma_cli.core.adapters.sqlite import Database, named_queries
+from soma_cli.core.errors import NotFound, UsageError
+from soma_cli.core.instants import now_us
+from soma_cli.core.ports import Appended, Bounds, Committed
+from soma_cli.core.record import DEAD_LETTER_TOPIC, EVENTS_TOPIC, Headers, NewRecord, Position, Record
+
+PARTITION = 0
+_SQL = Path(__file__).parent / "sql"
+_OFFSET_BITS = 40
+_SCAN_CHUNK = 1000
+_MEMBER_NUMBERS = itertools.count()
+
+
+class SqliteEventLog:
+    """`EventLog` on one SQLite file. Safe with several threads and processes; one partition a topic."""
+
+    def __init__(self, folder: DataFolder, *, poll_interval_s: float = 0.05) -> None:
+        self._members = folder.members
+        self._poll_interval_s = poll_interval_s
+        self._queries = named_queries(_SQL / "sqlite.sql")
+        self._topics: dict[str, tuple[int, str]] = {}
+        self._database = Database(folder.log, _SQL / "migrations", folder.setup_lock(), durable=True)
+        for topic in (EVENTS_TOPIC, DEAD_LETTER_TOPIC):
+            self._ensure_topic(topic)
+
+    def _ensure_topic(self, topic: str) -> None:
+        with self._database.reading() as connection:
+            known = connection.execute(self._queries["topic"], (topic,)).fetchone()
+        if known is None:
+            with self._database.writing() as connection:
+                connection.execute(self._queries["create_topic"], (topic, str(uuid.uuid4()), now_us()))
+
+    def _topic(self, topic: str) -> tuple[int, str]:
+        if topic not in self._topics:
+            with self._database.reading() as connection:
+                row = connection.execute(self._queries["topic"], (topic,)).fetchone()
+            if row is None:
+                raise NotFound(f"the log has no topic {topic}", hint=f"its topics are: {', '.join(self.topics())}")
+            self._topics[topic] = (row[0], row[1])
+        return self._topics[topic]
+
+    def topics(self) -> list[str]:
+        with self._database.reading() as connection:
+            return [row[0] for row in connection.execute(self._queries["topics"])]
+
+    def topic_id(self, topic: str) -> str:
+        return self._topic(topic)[1]
+
+    def append(self, records: Sequence[NewRecord]) -> list[Appended]:
+        with self._database.writing() as connection:
+            return list(self._insert(connection, records))
+
+    def _insert(self, connection: sqlite3.Connection, records: Sequence[NewRecord]) -> list[Appended]:
+        """Offsets go on from each topic's newest record; the clock never runs backwards within a topic."""
+        next_seq: dict[str, int] = {}
+        now = now_us()
+        for topic in {record.topic for record in records}:
+            next_seq[topic], newest_at = self._end(connection, topic)
+            now = max(now, newest_at)
+        rows, receipts = [], []
+        for record in records:
+            seq = next_seq[record.topic]
+            next_seq[record.topic] = seq + 1
+            rows.append((seq, now, record.key, record.value, _packed(record.headers)))
+            receipts.append(Appended(Position(record.topic, PARTITION, _offset(seq)), now))
+        connection.executemany(self._queries["append"], rows)
+        return receipts
+
+    def _end(self, connection: sqlite3.Connection, topic: str) -> tuple[int, int]:
+        """The seq that the topic's next record will have, and the newest record's append time (0: none)."""
+        first, behind = self._range(topic)
+        row = connection.execute(self._queries["newest"], (first, behind)).fetchone()
+        return (first, 0) if row is None else (row[0] + 1, row[1])
+
+    def _range(self, topic: str) -> tuple[int, int]:
+        number = self._topic(topic)[0]
+        return number << _OFFSET_BITS, (number + 1) << _OFFSET_BITS
+
+    def bounds(self, topic: str) -> dict[int, Bounds]:
+        with self._database.reading() as connection:
+            return {PARTITION: Bounds(0, _offset(self._end(connection, topic)[0]))}
+
+    def scan(self, topic: str, partition: int, start: int, end: int, key: bytes | None = None) -> Iterator[Record]:
+        _check_partition(topic, partition)
+        base = self._range(topic)[0]
+        at, behind = base + max(start, 0), base + end
+        while at < behind:
+            chunk = self._read(topic, at, behind, _SCAN_CHUNK, key)
+            yield from chunk
+            if len(chunk) < _SCAN_CHUNK:
+                return
+            at = base + chunk[-1].offset + 1
+
+    def _read(self, topic: str, at: int, behind: int, limit: int, key: bytes | None = None) -> list[Record]:
+        with self._database.reading() as connection:
+            if key is None:
+                rows = connection.execute(self._queries["read"], (at, behind, limit)).fetchall()
+            else:
+                rows = connection.execute(self._queries["read_key"], (at, behind, key, limit)).fetchall()
+        return [
+            Record(topic, PARTITION, _offset(seq), appended_at, row_key, value, _unpacked(headers))
+            for seq, appended_at, row_key, value, headers in rows
+        ]
+
+    def read(self, topic: str, start: int, limit: int) -> list[Record]:
+        """Up to `limit` records from `start` on, at once."""
+        first, behind = self._range(topic)
+        return self._read(topic, first + start, behind, limit)
+
+    def offset_at(self, topic: str, partition: int, instant: int) -> int:
+        """By bisection: append times never fall within a topic, and offsets have no gaps here."""
+        _check_partition(topic, partition)
+        first = self._range(topic)[0]
+        with self._database.reading() as connection:
+            low, high = 0, _offset(self._end(connection, topic)[0])
+            while low < high:
+                middle = (low + high) // 2
+                appended_at = connection.execute(self._queries["appended_at"], (first + middle,)).fetchone()[0]
+                low, high = (middle + 1, high) if appended_at < instant else (low, middle)
+        return low
+
+    def consumer(self, group: str, topic: str, start: Callable[[int], int]) -> SqliteConsumer:
+        member = self._join(group)
+        return SqliteConsumer(self, group, topic, start(PARTITION), member, self._poll_interval_s)
+
+    def _join(self, group: str) -> FileLock:
+        """A lock file is a member: the operating system takes the lock back when its process dies."""
+        self._members.mkdir(exist_ok=True)
+        member = FileLock(self._members / f"{group}.{os.getpid()}.{next(_MEMBER_NUMBERS)}.lock", thread_local=False)
+        member.acquire()
+        return member
+
+    def members(self, group: str) -> int:
+        return sum(_is_alive(path) for path in self._members.glob(f"{group}.*.lock"))
+
+    def committed(self, group: str, topic: str) -> dict[int, Committed]:
+        with self._database.reading() as connection:
+            rows = connection.execute(self._queries["committed"], (group, topic)).fetchall()
+        return {partition: Committed(offset, at, rate) for partition, offset, at, rate in rows}
+
+    def commit(self, group: str, topic: str, offsets: Mapping[int, int], rate_per_s: float | None) -> None:
+        now = now_us()
+        rows = [(group, topic, partition, offset, now, rate_per_s) for partition, offset in offsets.items()]
+        with self._database.writing() as connection:
+            connection.executemany(self._queries["commit"], rows)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+class SqliteConsumer:
+    """`Consumer` of the one partition. Members of a group all read it: the stored position keeps them from harm."""
+
+    def __init__(
+        self, log: SqliteEventLog, group: str, topic: str, offset: int, member: FileLock, poll_interval_s: float
+    ) -> None:
+        self._log = log
+        self._group = group
+        self._topic = topic
+        self._offset = offset
+        self._member = member
+        self._poll_interval_s = poll_interval_s
+
+    def poll(self, limit: int, timeout_s: float) -> list[Record]:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            records = self._log.read(self._topic, self._offset, limit)
+            left = deadline - time.monotonic()
+            if records or left <= 0:
+                break
+            time.sleep(min(self._poll_interval_s, left))
+        if records:
+            self._offset = records[-1].offset + 1
+        return records
+
+    def seek(self, partition: int, offset: int) -> None:
+        _check_partition(self._topic, partition)
+        self._offset = offset
+
+    def commit(self, offsets: Mapping[int, int], rate_per_s: float | None = None) -> None:
+        self._log.commit(self._group, self._topic, offsets, rate_per_s)
+
+    def close(self) -> None:
+        self._member.release()
+        Path(self._member.lock_file).unlink(missing_ok=True)
+
+
+def _is_alive(member: Path) -> bool:
+    probe = FileLock(member)
+    try:
+        probe.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    # Nobody holds it: its process died without leaving the group. Its file is of no more use.
+    member.unlink(missing_ok=True)
+    probe.release()
+    return False
+
+
+def _check_partition(topic: str, partition: int) -> None:
+    if partition != PARTITION:
+        raise UsageError(f"{topic} has no partition {partition}", hint="the embedded log has one partition: 0")
+
+
+def _offset(seq: int) -> int:
+    return seq & ((1 << _OFFSET_BITS) - 1)
+
+
+def _packed(headers: Headers) -> bytes | None:
+    """Headers are an ordered list, repeats allowed; their values are bytes, hence the base64."""
+    if not headers:
+        return None
+    return orjson.dumps([(name, base64.b64encode(value).decode()) for name, value in headers])
+
+
+def _unpacked(headers: bytes | None) -> Headers:
+    if headers is None:
+        return ()
+    return tuple((name, base64.b64decode(value)) for name, value in orjson.loads(headers))

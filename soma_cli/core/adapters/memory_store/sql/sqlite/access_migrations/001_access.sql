@@ -1,0 +1,5 @@
+CREATE TABLE access (
+    id TEXT NOT NULL PRIMARY KEY,
+    last_access INTEGER NOT NULL,
+    access_count INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -1,0 +1,1 @@
+CREATE INDEX memories_by_namespace ON memories (namespace, version);
