@@ -52,7 +52,9 @@ class SecuritySettings:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    kind: Literal["sqlite", "kafka"] = field(default="sqlite", metadata=about("Where the events are kept."))
+    kind: Literal["sqlite", "kafka"] = field(
+        default="sqlite", metadata=about("Where the events are kept; `kafka` comes with the cluster profile.")
+    )
     bootstrap_servers: str | None = field(
         default=None, metadata=about("Brokers to ask first, `host:port` separated by commas (kafka).")
     )
@@ -82,14 +84,17 @@ class LogSettings:
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
     kind: Literal["sqlite", "postgres"] = field(
-        default="sqlite", metadata=about("Where current state and journal are kept.")
+        default="sqlite",
+        metadata=about("Where current state and journal are kept; `postgres` comes with the cluster profile."),
     )
     dsn: str | None = field(default=None, repr=False, metadata=about("Connection string (postgres).", secret_part=True))
 
 
 @dataclass(frozen=True, slots=True)
 class IndexSettings:
-    kind: Literal["qdrant_edge", "qdrant"] = field(default="qdrant_edge", metadata=about("The search index."))
+    kind: Literal["qdrant_edge", "qdrant"] = field(
+        default="qdrant_edge", metadata=about("The search index; `qdrant` comes with the cluster profile.")
+    )
     url: str | None = field(default=None, repr=False, metadata=address("Address of the server (qdrant)."))
     api_key: str | None = field(
         default=None, repr=False, metadata=about("API key of the server (qdrant).", secret=True)
@@ -128,7 +133,9 @@ class IndexSettings:
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    kind: Literal["none", "redis"] = field(default="none", metadata=about("A cache in front of the store."))
+    kind: Literal["none", "redis"] = field(
+        default="none", metadata=about("A cache in front of the store; `redis` comes with the cluster profile.")
+    )
     url: str | None = field(default=None, repr=False, metadata=address("Address of the server (redis)."))
     ttl_s: float = field(default=300.0, metadata=about("Seconds that an entry lives (redis).", above=0))
 
@@ -136,7 +143,10 @@ class CacheSettings:
 @dataclass(frozen=True, slots=True)
 class EmbedderSettings:
     kind: Literal["none", "fastembed", "openai_http"] = field(
-        default="none", metadata=about("What turns texts into dense vectors; without one, search is lexical.")
+        default="none",
+        metadata=about(
+            "What turns texts into dense vectors; with `none`, search is lexical. `fastembed` is not in this version."
+        ),
     )
     model: str | None = field(default=None, metadata=about("Name of the model, as the embedder knows it."))
     url: str | None = field(
@@ -155,7 +165,8 @@ class EmbedderSettings:
 @dataclass(frozen=True, slots=True)
 class RegistrySettings:
     kind: Literal["files", "confluent_http"] = field(
-        default="files", metadata=about("Where the schemas are registered.")
+        default="files",
+        metadata=about("Where the schemas are registered; `confluent_http` comes with the cluster profile."),
     )
     url: str | None = field(default=None, repr=False, metadata=address("Address of the registry (confluent_http)."))
 
