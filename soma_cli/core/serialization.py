@@ -25,7 +25,6 @@ MAX_DEPTH = 200
 MIN_INTEGER = -(2**63)
 MAX_INTEGER = 2**64 - 1
 
-_NATIVE = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
@@ -74,7 +73,7 @@ def serialize(value: object) -> bytes:
     subclasses and tuples included: nothing is converted, so `deserialize(serialize(value)) == value`.
     """
     try:
-        data = orjson.dumps(value, option=_NATIVE)
+        data = orjson.dumps(value)
         if _holds_exactly(data, value):
             return data
     except (TypeError, ValueError) as error:  # orjson's refusal, or marshal's
@@ -113,8 +112,8 @@ def first_fault(value: object) -> Fault | None:
 def _holds_exactly(data: bytes, value: object) -> bool:
     """Whether `data` gives `value` back. Raises ValueError for some types that JSON has not.
 
-    Equality finds NaN (written as null) and tuples (read as lists). It misses enumerations that equal a plain value;
-    marshal, used for nothing but its opinion, raises on those at C speed.
+    Equality finds NaN (written as null) and tuples (read as lists). It misses what equals a plain value, as subclasses
+    and enumerations do; marshal, used for nothing but its opinion, raises on those at C speed.
     """
     marshal.dumps(value, 2)  # type: ignore[arg-type]
     return _storable(data) and bool(orjson.loads(data) == value)
@@ -148,7 +147,7 @@ def _lossless(raw: bytes) -> bool:
     """Whether a document that orjson takes has unique keys and integers in range: the cheaper strict reading."""
     try:
         _CHECK.decode(raw.decode())
-    except (_Lossy, RecursionError):
+    except _Lossy:
         return False
     return True
 

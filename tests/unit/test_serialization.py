@@ -89,6 +89,7 @@ FAULTY_DOCUMENTS = [
     (nested(201), "too_deep", "/0" * 200),
     (nested(300), "too_deep", "/0" * 200),
     (nested(201, "{}"), "too_deep", "/a" * 200),
+    ('{"]":' * 201 + "0" + ',"[":0}' * 201, "too_deep", "/]" * 200),
     ('{"]]]]":' + nested(200) + "}", "too_deep", "/]]]]" + "/0" * 199),
 ]
 
@@ -154,6 +155,28 @@ def test_syntax_error_names_line_and_column() -> None:
 def test_invalid_utf8_names_the_byte() -> None:
     with pytest.raises(NotJson, match=r"byte 3 is not UTF-8"):
         deserialize(b'"ab\xff"')
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
+        ('{"a":1}'.encode("utf-16-le"), "UTF-16"),
+        (None, "NoneType"),
+        (b"[1e400]", "1e400 overflows to infinity, at /0"),
+        (b"[18446744073709551616]", "18446744073709551616 does not fit in 64 bits"),
+        (b'{"a":1,"a":2}', "'a' is there more than once"),
+    ],
+)
+def test_message_names_the_reason(data: Any, reason: str) -> None:
+    with pytest.raises(NotJson, match=reason):
+        deserialize(data)
+
+
+def test_what_the_fast_parser_refuses_is_never_accepted() -> None:
+    with pytest.raises(NotJson, match="the parser refuses it"):
+        serialization._strictly(b"{}", accepted=False)
 
 
 def test_messages_are_short_and_printable_whatever_the_document_holds() -> None:
