@@ -26,7 +26,8 @@ HOUR_US = 3_600_000_000
 LAST_INSTANT_US = 253_402_300_800_000_000 - 1
 DEFAULT_THRESHOLD = 2.0
 
-_EXACT = Context(prec=50)
+# Products of two ordinary floats have up to about 110 digits: ties with the threshold stay exact ties.
+_EXACT = Context(prec=120)
 # From here on the logistic function is 1 to more digits than either arithmetic keeps.
 _SATURATED = 1000
 
@@ -203,14 +204,14 @@ def _error_bound(terms: Terms, policy: Policy) -> float:
 
 
 def _exact_score(inputs: Inputs, weights: Weights, now_us: int) -> Decimal:
-    """S to 50 digits. decimal's ln and exp are correctly rounded, so they give the same digits everywhere."""
+    """S to 120 digits. decimal's ln and exp are correctly rounded, so they give the same digits everywhere."""
     with localcontext(_EXACT):
-        age = Decimal(max(0, now_us - inputs.created_at_us)) / HOUR_US
-        recency = Decimal(max(0, now_us - inputs.read_at_us)) / HOUR_US
+        age_us = max(0, now_us - inputs.created_at_us)
+        recency_us = max(0, now_us - inputs.read_at_us)
         access = (1 - Decimal(min(inputs.access_count, _SATURATED))).exp()
         return (
-            Decimal(weights.age) * (1 + age).ln()
-            + Decimal(weights.recency) / (1 + recency)
+            Decimal(weights.age) * (Decimal(HOUR_US + age_us) / HOUR_US).ln()
+            + Decimal(weights.recency) * HOUR_US / (HOUR_US + recency_us)
             + Decimal(weights.access) / (1 + access)
             - Decimal(weights.importance) * Decimal(inputs.importance)
         )

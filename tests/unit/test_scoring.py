@@ -32,7 +32,7 @@ ROADMAP = POLICIES["roadmap"]
 RETAIN = POLICIES["retain"]
 
 HOURS = st.floats(min_value=0, max_value=1e300)
-FACTORS = st.one_of(st.sampled_from([0.0, 1.0, -1.0, 0.5, 2.0]), st.floats(-1e6, 1e6))
+FACTORS = st.one_of(st.sampled_from([0.0, 1.0, -1.0, 0.5, 2.0, 1.1]), st.floats(1, 2**20, width=32), st.floats(-8, -1))
 INSTANTS = st.one_of(
     st.integers(NOW - 100_000 * HOUR_US, NOW + 100 * HOUR_US), st.integers(NOW - 20 * HOUR_US, NOW + 10 * HOUR_US)
 )
@@ -42,22 +42,23 @@ INPUTS = st.builds(
     INSTANTS,
     st.none() | INSTANTS,
     st.one_of(st.integers(0, 20), st.integers(0, 10**400)),
-    st.floats(-1e6, 1e6) | st.integers(1, 5),
+    FACTORS | st.integers(1, 5),
 )
 
 
 def by_the_formula(inputs: Inputs, weights: Weights, now_us: int) -> Decimal:
-    """S to 80 digits, written out from the definition."""
+    """S to 300 digits, written out from the definition."""
     with localcontext() as context:
-        context.prec = 80
+        context.prec = 300
         read_us = inputs.created_at_us if inputs.last_access_us is None else inputs.last_access_us
-        age = Decimal(max(0, now_us - inputs.created_at_us)) / Decimal(3_600_000_000)
-        recency = Decimal(max(0, now_us - read_us)) / Decimal(3_600_000_000)
-        access = 1 / (1 + (-(Decimal(min(inputs.access_count, 10_000)) - 1)).exp())
+        hour = Decimal(3_600_000_000)
+        age = Decimal(max(0, now_us - inputs.created_at_us)) / hour
+        recency_us = max(0, now_us - read_us)
+        access = 1 + (-(Decimal(min(inputs.access_count, 10_000)) - 1)).exp()
         return (
             Decimal(weights.age) * (1 + age).ln()
-            + Decimal(weights.recency) * (1 / (1 + recency))
-            + Decimal(weights.access) * access
+            + Decimal(weights.recency) * hour / (hour + recency_us)  # w / (1 + r), rounded once
+            + Decimal(weights.access) / access
             - Decimal(weights.importance) * Decimal(inputs.importance)
         )
 
@@ -166,6 +167,16 @@ def test_a_score_equal_to_the_threshold_is_kept() -> None:
     inputs = Inputs(NOW, None, 1, 1.0)  # 0 + 1 + 0.25 - 2, without rounding
     assert not score(inputs, Policy("equal", Weights(), -0.75), NOW).prune
     assert score(inputs, Policy("below", Weights(), math.nextafter(-0.75, -1)), NOW).prune
+
+
+def test_ties_of_products_and_quotients_are_exact() -> None:
+    once = Inputs(NOW - HOUR_US // 3, None, 1, 0.1)
+    products = Policy("p", Weights(age=0.0, recency=0.0, access=-1.00001, importance=0.0), -0.500005)
+    assert not score(once, products, NOW).prune
+    quotients = Policy("q", Weights(age=0.0, recency=1.0, access=0.0, importance=0.0), 0.75)
+    assert not score(once, quotients, NOW).prune
+    third = Policy("r", Weights(age=0.0, recency=-1.0, access=0.0, importance=0.0), -0.75)
+    assert not score(once, third, NOW).prune
 
 
 def test_huge_inputs_neither_overflow_nor_give_what_json_cannot_hold() -> None:
