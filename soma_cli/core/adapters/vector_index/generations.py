@@ -1,0 +1,113 @@
+"""Where an index's files lie: `current` names the live generation, each generation is a folder of its own.
+
+current               {"generation": "g-..."}, replaced atomically
+g-.../shard/          the engine's files
+g-.../meta.json       what the generation holds and how far it has come, replaced after the engine's flush
+g-.../building.lock   locked by the process that fills a shadow; kill -9 unlocks it
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+from filelock import FileLock, Timeout
+
+from soma_cli.core.adapters.data_folder import replace_file, sync_folder
+from soma_cli.core.adapters.vector_index.engine_errors import corrupt
+from soma_cli.core.ports import IndexIdentity
+
+
+@dataclass(slots=True)
+class Meta:
+    """`positions` is topic id -> partition -> next offset."""
+
+    identity: IndexIdentity
+    language: str
+    positions: dict[str, dict[int, int]] = field(default_factory=dict)
+
+    def advance(self, topic_id: str, positions: dict[int, int]) -> bool:
+        """Raise the positions, never lower one. Whether any has moved."""
+        stored = self.positions.setdefault(topic_id, {})
+        ahead = {p: offset for p, offset in positions.items() if offset > stored.get(p, -1)}
+        stored.update(ahead)
+        return bool(ahead)
+
+
+def live_name(root: Path) -> str | None:
+    """The live generation; None where none was made yet. Raises DataFolderError."""
+    path = root / "current"
+    try:
+        name = orjson.loads(path.read_bytes())["generation"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise corrupt(path, "it does not name a generation") from error
+    if not isinstance(name, str) or not name.startswith("g-") or "/" in name:
+        raise corrupt(path, "it does not name a generation")
+    return name
+
+
+def set_live(root: Path, name: str) -> None:
+    replace_file(root / "current", orjson.dumps({"generation": name}))
+
+
+def new_generation(root: Path) -> Path:
+    folder = root / f"g-{secrets.token_hex(6)}"
+    folder.mkdir(mode=0o700, parents=True)
+    sync_folder(root)
+    return folder
+
+
+def building_lock(folder: Path) -> FileLock:
+    return FileLock(folder / "building.lock", thread_local=False)
+
+
+def delete_abandoned(root: Path, live: str | None) -> None:
+    """Delete what is neither live nor being built: rebuilds that died, generations that a crash kept from deletion."""
+    for folder in root.glob("g-*"):
+        if folder.name == live:
+            continue
+        lock = building_lock(folder)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def read_meta(folder: Path) -> Meta:
+    """Raises FileNotFoundError, DataFolderError."""
+    path = folder / "meta.json"
+    try:
+        found = orjson.loads(path.read_bytes())
+        positions = {t: {int(p): int(offset) for p, offset in of.items()} for t, of in found["positions"].items()}
+        identity = IndexIdentity(found["model_revision"], found["dimension"])
+        return Meta(identity, str(found["language"]), positions)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise corrupt(path, "it is not readable") from error
+
+
+def write_meta(folder: Path, meta: Meta) -> None:
+    content = {
+        "model_revision": meta.identity.model_revision,
+        "dimension": meta.identity.dimension,
+        "language": meta.language,
+        "positions": {t: {str(p): offset for p, offset in of.items()} for t, of in meta.positions.items()},
+    }
+    replace_file(folder / "meta.json", orjson.dumps(content))
+
+
+def size_on_disk(folder: Path) -> int:
+    """Bytes allocated; the engine's files are sparse, so that their lengths say little."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_blocks * 512
+        except FileNotFoundError:
+            continue
+    return total
