@@ -68,7 +68,7 @@ def _exists(path: Path, name: str) -> bool:
 
 def _read(path: Path, name: str) -> SettingsFile:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode()
     except (OSError, ValueError) as error:
         raise _unreadable(name, error) from error
     tree = _parse(text, name)
@@ -92,8 +92,7 @@ def _parse(text: str, name: str) -> Any:
     except yaml.MarkedYAMLError as error:
         raise _not_yaml(name, error.problem or "cannot be parsed", error.problem_mark or error.context_mark) from error
     except yaml.reader.ReaderError as error:
-        # Its message is about the character; the position counts characters from the start.
-        raise _not_yaml(name, f"{error.reason}, at character {error.position}", None) from error
+        raise _not_yaml(name, str(error.reason), _first_unprintable(text)) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _not_yaml(name, str(error), None) from error
 
@@ -116,6 +115,15 @@ def _refuse_duplicates(root: yaml.Node, name: str) -> None:
             if isinstance(key, yaml.ScalarNode) and key.value in keys:
                 raise _not_yaml(name, f"the key {key.value!r} is here a second time", key.start_mark)
             keys.add(str(key.value))
+
+
+def _first_unprintable(text: str) -> yaml.Mark:
+    """Where it is: the parser's own position counts characters or bytes, depending on how it was built."""
+    import yaml
+
+    found = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    before = text[: found.start()] if found else ""
+    return yaml.Mark("", 0, before.count("\n"), len(before) - before.rfind("\n") - 1, None, 0)
 
 
 def _not_yaml(name: str, problem: str, mark: yaml.Mark | None) -> ConfigurationError:
