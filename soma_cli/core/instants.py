@@ -98,8 +98,7 @@ def epoch_us(number: float) -> int:
         raise UsageError(
             f"epoch {_short(number)} is outside the years 1970 to 9999", hint="write seconds or milliseconds"
         )
-    # Just below the end a float may round up to it.
-    return min(round(number * scale), _END_OF_TIME - 1)
+    return round(number * scale)
 
 
 def _writable(instant: int, text: str) -> int:

@@ -194,13 +194,11 @@ def _terms(inputs: Inputs, weights: Weights, now_us: int) -> Terms:
 def _error_bound(terms: Terms, policy: Policy) -> float:
     """More than the float sum can be off: some units in the last place of everything that goes into it.
 
-    The weight of age is in it because an error of the hours moves their logarithm by as much, however small that is.
-    Infinite where a term was cut, so that exact arithmetic decides.
+    It is infinite where the magnitudes overflow together, and above zero where terms underflow, so that exact
+    arithmetic decides in both cases.
     """
-    magnitude = (abs(terms.age) + abs(terms.recency) + abs(terms.access) + abs(terms.importance)) + (
-        abs(policy.weights.age) + abs(policy.threshold)
-    )
-    return 1e-300 + 64 * sys.float_info.epsilon * magnitude if magnitude < sys.float_info.max else math.inf
+    magnitude = abs(terms.age) + abs(terms.recency) + abs(terms.access) + abs(terms.importance) + abs(policy.threshold)
+    return 1e-300 + 64 * sys.float_info.epsilon * magnitude
 
 
 def _exact_score(inputs: Inputs, weights: Weights, now_us: int) -> Decimal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -113,6 +114,7 @@ def test_epoch_with_decimals_keeps_microseconds_of_our_century(instant: int) -> 
 def test_epoch_of_numbers() -> None:
     assert epoch_us(1_769_860_800) == epoch_us(1_769_860_800.0) == epoch_us(1_769_860_800_000) == NOON
     assert epoch_us(1_769_860_800.000001) == NOON + 1
+    assert epoch_us(math.nextafter(253_402_300_800_000.0, 0)) <= LAST
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,14 @@ def test_ties_of_products_and_quotients_are_exact() -> None:
     assert not score(once, third, NOW).prune
 
 
+def test_terms_that_underflow_do_not_decide_by_their_rounding() -> None:
+    """Four terms of 0.5 to 0.7 units are each rounded up to one: 4 units as floats, 2.5 in truth."""
+    unit = sys.float_info.min * sys.float_info.epsilon
+    inputs = Inputs(NOW - 83 * HOUR_US // 100, None, 2, 0.6)
+    policy = Policy("tiny", Weights(unit, unit, unit, -unit), 3 * unit)
+    assert not score(inputs, policy, NOW).prune
+
+
 def test_huge_inputs_neither_overflow_nor_give_what_json_cannot_hold() -> None:
     for weights in (Weights(1e308, 1e308, -1e308, 1e10), Weights(-1e308, -1e308, 1e308, -1e10), Weights()):
         for now in (0, 10**18, int(1e300) * HOUR_US):
@@ -245,7 +253,7 @@ def test_prunes_at_agrees_with_a_scan(inputs: Inputs, weights: Weights, instant:
     for moment in sorted({NOW, *steps, *(start + k for start in starts for k in (-1, 0, 1))}):
         if NOW <= moment <= end:
             assert not score(inputs, policy, moment).prune
-    assert found is None or score(inputs, policy, found).prune
+    assert found is None or (found >= NOW and score(inputs, policy, found).prune)
 
 
 @settings(deadline=None, max_examples=60)
