@@ -121,7 +121,7 @@ def score(inputs: Inputs, policy: Policy, now_us: int) -> Score:
     """The score at `now_us` (microseconds since the epoch), its terms, and whether the policy prunes the memory."""
     terms = _terms(inputs, policy.weights, now_us)
     value = terms.age + terms.recency + terms.access + terms.importance
-    if abs(value - policy.threshold) > _error_bound(terms, policy):
+    if abs(value - policy.threshold) > _error_bound(terms):
         return Score(value, terms, value > policy.threshold)
     exact = _exact_score(inputs, policy.weights, now_us)
     return Score(_within_floats(exact), terms, exact > Decimal(policy.threshold))
@@ -130,13 +130,13 @@ def score(inputs: Inputs, policy: Policy, now_us: int) -> Score:
 def prunes_at(inputs: Inputs, policy: Policy, now_us: int) -> int | None:
     """First instant from `now_us` on at which the policy prunes the memory if nobody reads it; None if there is none.
 
-    Microseconds since the epoch, up to the end of the year 9999. The score may rise, fall and rise again; between its
-    turning points it is monotone, so there a bisection finds the first instant.
+    Microseconds since the epoch, up to the end of the year 9999. The score may rise, fall and rise again; between two
+    neighbouring peaks, if the first is not pruned and the second is, the score crosses the threshold once.
     """
     before = now_us
     if score(inputs, policy, before).prune:
         return before
-    for after in sorted({*_turning_points(inputs, policy.weights), LAST_INSTANT_US}):
+    for after in sorted({*_possible_peaks(inputs, policy.weights), LAST_INSTANT_US}):
         if now_us < after <= LAST_INSTANT_US:
             if score(inputs, policy, after).prune:
                 return _first_pruned(inputs, policy, before, after)
@@ -154,32 +154,23 @@ def _first_pruned(inputs: Inputs, policy: Policy, kept: int, pruned: int) -> int
     return pruned
 
 
-def _turning_points(inputs: Inputs, weights: Weights) -> Iterator[int]:
-    """Microseconds between which S is monotone, and some harmless ones beside them.
+def _possible_peaks(inputs: Inputs, weights: Weights) -> Iterator[int]:
+    """Microseconds that hold every local maximum of S, and some harmless ones beside them.
 
-    S changes its form where its clocks start. After both started, dS/dt = w_age/(1+a) - w_recency/(1+r)^2 is zero where
-    w_age*v^2 - w_recency*h*v - w_recency*h*d = 0, with h an hour, v = h + r and d = a - r, all in microseconds.
+    S changes its form where its clocks start. After both started, dS/dt = w_age/(1+a) - w_recency/(1+r)^2 has the sign
+    of w_age*v^2 - w_recency*h*v - w_recency*h*d, with h an hour, v = h + r and d = a - r, all in microseconds; that
+    quadratic falls through zero at one of its roots.
     """
     created, read = inputs.created_at_us, inputs.read_at_us
     yield from (created, read)
     age, recency = Fraction(weights.age), Fraction(weights.recency)
     scale = age.denominator * recency.denominator
     leading, linear = int(age * scale), int(-recency * scale) * HOUR_US
-    for root in _integer_roots(leading, linear, linear * (read - created)):
+    discriminant = linear * linear - 4 * leading * linear * (read - created)
+    if leading != 0 and discriminant >= 0:
+        root = (-linear - math.isqrt(discriminant)) // (2 * leading)
+        # The root is rounded by at most 1, down or up.
         yield from range(read - HOUR_US + root - 1, read - HOUR_US + root + 3)
-
-
-def _integer_roots(a: int, b: int, c: int) -> Iterator[int]:
-    """The real roots of a*v^2 + b*v + c, each rounded to an integer at most 1 away; none if it is linear in v.
-
-    Without a quadratic part w_age is zero, and the score is monotone anyway.
-    """
-    discriminant = b * b - 4 * a * c
-    if a == 0 or discriminant < 0:
-        return
-    root = math.isqrt(discriminant)
-    yield (-b - root) // (2 * a)
-    yield (-b + root) // (2 * a)
 
 
 def _terms(inputs: Inputs, weights: Weights, now_us: int) -> Terms:
@@ -191,13 +182,13 @@ def _terms(inputs: Inputs, weights: Weights, now_us: int) -> Terms:
     )
 
 
-def _error_bound(terms: Terms, policy: Policy) -> float:
-    """More than the float sum can be off: some units in the last place of everything that goes into it.
+def _error_bound(terms: Terms) -> float:
+    """More than the float sum can be off: some units in the last place of each term.
 
     It is infinite where the magnitudes overflow together, and above zero where terms underflow, so that exact
     arithmetic decides in both cases.
     """
-    magnitude = abs(terms.age) + abs(terms.recency) + abs(terms.access) + abs(terms.importance) + abs(policy.threshold)
+    magnitude = abs(terms.age) + abs(terms.recency) + abs(terms.access) + abs(terms.importance)
     return 1e-300 + 64 * sys.float_info.epsilon * magnitude
 
 

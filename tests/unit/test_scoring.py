@@ -147,7 +147,7 @@ def test_score_is_exact_to_the_formula(inputs: Inputs, weights: Weights, later: 
     result = score(inputs, Policy("any", weights), NOW + later)
     exact = by_the_formula(inputs, weights, NOW + later)
     terms = result.terms
-    assert abs(Decimal(result.value) - exact) <= Decimal(scoring._error_bound(terms, Policy("any", weights))) / 4
+    assert abs(Decimal(result.value) - exact) <= Decimal(scoring._error_bound(terms)) / 4
     assert terms.age + terms.recency + terms.access + terms.importance == pytest.approx(
         result.value, rel=1e-9, abs=1e-6
     )
@@ -155,6 +155,8 @@ def test_score_is_exact_to_the_formula(inputs: Inputs, weights: Weights, later: 
 
 
 @given(INPUTS, WEIGHTS, st.integers(-2, 2))
+@example(Inputs(NOW - HOUR_US, NOW + 10 * HOUR_US), Weights(), 0)
+@example(Inputs(NOW + 10 * HOUR_US, NOW - HOUR_US), Weights(), 0)
 def test_at_the_threshold_the_exact_score_decides(inputs: Inputs, weights: Weights, steps: int) -> None:
     exact = by_the_formula(inputs, weights, NOW)
     threshold = float(exact)
@@ -229,6 +231,32 @@ def test_prunes_at_finds_a_short_peak() -> None:
     assert 0 < NOW + 3 * HOUR_US - found < 30_000
     assert not score(Inputs(NOW), policy, found - 1).prune
     assert not score(Inputs(NOW), policy, NOW + 3 * HOUR_US + 30_000).prune
+
+
+@pytest.mark.parametrize("turn", [10, 10.25, 10.5, 10.75, 60.5])
+@pytest.mark.parametrize("apart", [0, -15, 7])
+def test_prunes_at_finds_a_peak_of_one_microsecond(turn: float, apart: int) -> None:
+    recency = -(1 + turn / HOUR_US)
+    inputs = Inputs(NOW + apart, NOW)
+    level = by_the_formula(inputs, Weights(-1.0, recency, 0.0, 0.0), NOW + round(turn))
+    weights = Weights(age=-1.0, recency=recency, access=0.0, importance=float(level))  # so that S is all but zero
+    heights = {NOW + k: by_the_formula(inputs, weights, NOW + k) for k in range(100)}
+    highest, second = sorted(heights.values(), reverse=True)[:2]
+    peak = next(moment for moment, height in heights.items() if height == highest)
+    policy = Policy("needle", weights, float((highest + second) / 2))
+    assert second < Decimal(policy.threshold) < highest
+    assert prunes_at(inputs, policy, NOW) == peak
+
+
+def test_prunes_at_finds_the_peak_before_a_valley() -> None:
+    """Read three hours before it was created, S peaks soon after the creation, falls, and rises for good."""
+    inputs = Inputs(NOW, NOW - 3 * HOUR_US)
+    weights = Weights(age=1.0, recency=15.0, access=0.0, importance=0.0)
+    peak = NOW - 4 * HOUR_US + round((15 - math.sqrt(45)) / 2 * HOUR_US)
+    policy = Policy("early", weights, score(inputs, Policy("at", weights), peak).value - 1e-9)
+    found = prunes_at(inputs, policy, NOW)
+    assert found is not None
+    assert 0 < peak - found < HOUR_US // 10
 
 
 def test_prunes_at_looks_beyond_a_valley() -> None:
