@@ -1,0 +1,8 @@
+"""One file per top-level command: parse, wire, call one operation, show.
+
+Each module has `add_to(app)`. The order here is the order of `soma --help`.
+"""
+
+from soma_cli.commands import consume, delete, get, history, list_, produce, search, stats, store, update
+
+COMMANDS = (store, get, update, history, list_, search, stats, delete, produce, consume)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from soma_cli.core.errors import EventRejected
 from soma_cli.core.record import Record
 from soma_cli.core.schemas import schema_text
-from soma_cli.core.serialization import deserialize
+from soma_cli.core.serialization import deserialize, json_pointer
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft7Validator
@@ -108,11 +108,6 @@ def _validator() -> Draft7Validator:
     return jsonschema_rs.Draft7Validator(
         schema_text(EVENT_SCHEMA), formats={"uuid": _is_uuid}, validate_formats=True, offline=True
     )
-
-
-def json_pointer(path: list[str | int]) -> str:
-    """RFC 6901 of a path of keys and indexes."""
-    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
 
 
 def validate_event(document: object) -> None:

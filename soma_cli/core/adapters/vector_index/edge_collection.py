@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from soma_cli.core.adapters.data_folder import sync_folder
 from soma_cli.core.adapters.vector_index import bm25, generations
 from soma_cli.core.adapters.vector_index.edge_query import DENSE, query_request
 from soma_cli.core.adapters.vector_index.embeddings import check_dimension, check_embedding
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 UPSERT = 1000
 """Points per operation of the engine."""
+FLUSH = 5000
+"""Points between two flushes: as many are replayed, a few tenths of a second, when a process died."""
 
 
 class Page(NamedTuple):
@@ -43,6 +46,7 @@ class EdgeCollection:
         self.meta = meta
         self._durable = durable
         self._shard: EdgeShard | None = None
+        self._unflushed = 0
 
     @classmethod
     def create(cls, folder: Path, identity: IndexIdentity, language: str, *, durable: bool = True) -> EdgeCollection:
@@ -135,21 +139,20 @@ class EdgeCollection:
         with self._engine() as shard:
             return shard.info().segments_count
 
-    def compact(self) -> None:
-        """Merge segments and build the graph for dense search. Takes seconds per 20,000 dense points."""
-        with self._engine() as shard:
-            shard.optimize()
-
     def flush(self) -> None:
         """Make points and position durable."""
         with self._engine() as shard:
             shard.flush()
+            self._unflushed = 0
             generations.write_meta(self.folder, self.meta)
 
     def close(self) -> None:
         shard, self._shard = self._shard, None
         if shard is not None:
             with engine_errors(self.folder):
+                if self._unflushed:
+                    shard.flush()
+                    self._unflushed = 0
                 shard.close()
 
     def _not_older(self, points: Sequence[IndexPoint]) -> list[IndexPoint]:
@@ -189,8 +192,20 @@ class EdgeCollection:
         with self._engine() as shard:
             while some := list(islice(rest, UPSERT)):
                 shard.update(UpdateOperation.upsert_points(some))
+            self._unflushed += len(points)
             if self._durable:
-                shard.flush()
+                self._make_durable(shard)
+
+    def _make_durable(self, shard: EdgeShard) -> None:
+        """Sync the engine's write-ahead log, which it replays when it loads; six times as fast as its flush."""
+        log = self.folder / "shard" / "wal"
+        if self._unflushed >= FLUSH or not log.is_dir():
+            shard.flush()
+            self._unflushed = 0
+            return
+        for path in log.iterdir():
+            sync_folder(path)
+        sync_folder(log)
 
     def _dense_ids(self, shard: EdgeShard, start: str | None, limit: int) -> set[str]:
         from qdrant_edge import Filter, HasVectorCondition, ScrollRequest

@@ -1,0 +1,88 @@
+"""soma consume"""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from soma_cli.commands.options import FormatOption, open_system, output_of
+from soma_cli.commands.worker_status import StatusLine, stopped_by_signals
+from soma_cli.core.results import ConsumeResult
+from soma_cli.core.workers.loop import Worker, run_together
+from soma_cli.output import Format, Output, say
+
+
+class WorkerName(StrEnum):
+    kv = "kv"
+    vector = "vector"
+    audit = "audit"
+    latest = "latest"
+    all = "all"
+
+
+def consume(
+    ctx: typer.Context,
+    worker: Annotated[WorkerName, typer.Argument(help="The worker to run.", show_default=False)],
+    until_end: Annotated[bool, typer.Option("--until-end", help="Stop at the end that the log has now.")] = False,
+    max_events: Annotated[int | None, typer.Option("--max-events", help="Stop after so many records.", min=1)] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Read again from here: beginning, N, -N or stored.", metavar="OFFSET"),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Most records at once.", min=1)] = None,
+    max_rejects: Annotated[
+        int | None, typer.Option("--max-rejects", help="Rejects in a row that stop kv; 0 for any number.", min=0)
+    ] = None,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Run a worker: follow the log and keep a projection up to date, until SIGTERM or Ctrl-C.
+
+    Example: soma consume all
+    """
+    output = output_of(ctx, format)
+    began = time.monotonic()
+    with open_system(ctx) as system:
+        names = ["kv", "vector"] if worker is WorkerName.all else [worker.value]
+        status = StatusLine(system.settings.worker.log_interval_s)
+        workers = [
+            system.worker(
+                name,
+                until_end=until_end,
+                max_events=max_events,
+                start=start,
+                batch_size=batch_size,
+                max_rejects=max_rejects,
+                report=status.show,
+            )
+            for name in names
+        ]
+        with status, stopped_by_signals(workers, system.settings.worker.drain_timeout_s) as why:
+            try:
+                run_together(workers)
+            finally:
+                status.close()
+                _summarise(output, workers, time.monotonic() - began)
+        say(f"soma: {worker.value} stopped: {why() or ('reached the end' if until_end else 'read enough')}")
+
+
+def _summarise(output: Output, workers: list[Worker], elapsed_s: float) -> None:
+    for worker in workers:
+        result = worker.result(round(elapsed_s, 3))
+        output.result(result, lambda result=result: _show(result))  # type: ignore[misc]
+
+
+def _show(result: ConsumeResult) -> None:
+    counts = ("applied", "duplicate", "ignored", "rejected", "redelivered")
+    shown = ", ".join(f"{getattr(result, name):,} {name}" for name in counts if getattr(result, name))
+    positions = ", ".join(f"{partition}@{offset}" for partition, offset in result.last_positions.items())
+    print(
+        f"{result.worker}: read {result.read:,}" + (f" ({shown})" if shown else "")
+        + (f", last position {positions}" if positions else "") + f", {result.elapsed_s:.1f} s"
+    )  # fmt: skip
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("consume")(consume)

@@ -1,0 +1,134 @@
+"""What the commands share: options of one meaning, and opening the system that they work on."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from soma_cli.core.errors import NotJson, UsageError
+from soma_cli.output import Format, Output
+
+if TYPE_CHECKING:
+    from soma_cli.core.settings_loader import Loaded
+    from soma_cli.core.system import MemorySystem
+
+
+@dataclass(slots=True)
+class Globals:
+    """Options before the command. `format` is what the command was asked for, so that errors take the same form."""
+
+    config: Path | None = None
+    profile: str | None = None
+    data_dir: Path | None = None
+    format: Format = Format.TEXT
+
+
+FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Output format.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only.")]
+NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace.", metavar="NAME")]
+IdArgument = Annotated[str, typer.Argument(help="Id of the memory.", metavar="ID", show_default=False)]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+ExecuteOption = Annotated[bool, typer.Option("--execute", help="Act; without it, only the plan is shown.")]
+
+
+def output_of(ctx: typer.Context, format: Format, quiet: bool = False) -> Output:
+    globals_of(ctx).format = format
+    return Output(format, quiet)
+
+
+def globals_of(ctx: typer.Context) -> Globals:
+    found = ctx.find_object(Globals)
+    assert found is not None
+    return found
+
+
+def load(ctx: typer.Context) -> Loaded:
+    """The settings in force, with where each came from."""
+    from soma_cli.core.settings_loader import load_settings
+
+    options = globals_of(ctx)
+    return load_settings(config_file=options.config, profile=options.profile, overrides={"data_dir": options.data_dir})
+
+
+@contextmanager
+def open_system(ctx: typer.Context) -> Iterator[MemorySystem]:
+    from soma_cli.core.system import MemorySystem
+
+    _warnings_to_stderr()
+    with MemorySystem(load(ctx).settings) as system:
+        yield system
+
+
+def _warnings_to_stderr() -> None:
+    logger = logging.getLogger("soma")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("soma: %(message)s"))
+        logger.addHandler(handler)
+
+
+def read_input(path: Path, limit: int | None = None) -> bytes:
+    """The bytes of a file, or of stdin for `-`. Raises UsageError where there is no such file."""
+    try:
+        if str(path) == "-":
+            data = sys.stdin.buffer.read() if limit is None else sys.stdin.buffer.read(limit + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read() if limit is None else file.read(limit + 1)
+    except OSError as error:
+        raise file_error(path, error) from error
+    if limit is not None and len(data) > limit:
+        raise NotJson(
+            f"{_name(path)} has more than {limit:,} bytes, the limit for one memory",
+            hint="store large content elsewhere and a reference to it here, or raise limits.event_bytes",
+            code="too_large",
+        )
+    return data
+
+
+def file_error(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{_name(path)} cannot be read: {error.strerror or error}", hint="check the path, or pass - for standard input"
+    )
+
+
+def _name(path: Path) -> str:
+    return "standard input" if str(path) == "-" else str(path)
+
+
+def read_json(path: Path, limit: int | None = None) -> object:
+    """The JSON document of a file or of stdin. Raises UsageError, NotJson."""
+    from soma_cli.core.serialization import deserialize
+
+    data = read_input(path, limit)
+    try:
+        return deserialize(data)
+    except NotJson as error:
+        error.message = f"{_name(path)}: {error.message}"
+        raise
+
+
+def read_embedding(path: Path | None) -> list[float] | None:
+    """A vector: a JSON array of numbers."""
+    if path is None:
+        return None
+    value = read_json(path)
+    if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
+        raise NotJson(f"{_name(path)} is not a JSON array of numbers", hint="write for example [0.1, -0.2]")
+    return value
+
+
+def confirm(question: str, *, yes: bool) -> bool:
+    """Ask on a terminal; without one, refuse unless --yes. Raises UsageError."""
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("this changes many things, and there is no terminal to ask on", hint="add --yes to go ahead")
+    return typer.confirm(question, err=True)

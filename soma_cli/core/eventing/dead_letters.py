@@ -1,0 +1,116 @@
+"""Dead letters: records that no retry will fix, kept with their original bytes.
+
+A letter is a record of `memory.dlq`, keyed by worker and source position, so that writing it again after a crash
+replaces it; a null value says that it was settled. What went wrong lies in its headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from soma_cli.core.errors import InputRejected
+from soma_cli.core.instants import format_instant, now_us
+from soma_cli.core.ports import EventLog
+from soma_cli.core.record import DEAD_LETTER_TOPIC, EVENTS_TOPIC, NewRecord, Position, Record
+
+ATTEMPTS_HEADER = "soma-attempts"
+_ORIGINAL = "original."
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """`source` is the record that failed, as the worker read it, `position` where the letter itself lies."""
+
+    position: Position
+    worker: str
+    source: Record
+    code: str
+    message: str
+    pointer: str | None
+    attempts: int
+    failed_at: str
+
+    @property
+    def key(self) -> bytes:
+        return letter_key(self.worker, self.source.position)
+
+
+def letter_key(worker: str, source: Position) -> bytes:
+    return f"{worker}:{source}".encode()
+
+
+def attempts_of(record: Record) -> int:
+    """How often this content was tried before, as a retry's header tells."""
+    header = record.header(ATTEMPTS_HEADER)
+    return int(header) if header is not None and header.isdigit() else 0
+
+
+def letter(worker: str, source: Record, error: InputRejected, attempts: int) -> NewRecord:
+    """The letter of a record that failed `attempts` times by now."""
+    headers = [
+        ("soma-worker", worker.encode()),
+        ("soma-source", str(source.position).encode()),
+        ("soma-appended-at", str(source.appended_at).encode()),
+        ("soma-code", error.code.encode()),
+        ("soma-message", error.message.encode(errors="replace")),
+        (ATTEMPTS_HEADER, str(attempts).encode()),
+        ("soma-failed-at", format_instant(now_us()).encode()),
+    ]
+    if error.pointer is not None:
+        headers.append(("soma-pointer", error.pointer.encode(errors="replace")))
+    if source.key is not None:
+        headers.append(("soma-key", source.key))
+    if source.value is None:
+        headers.append(("soma-null-value", b"true"))
+    headers += [(_ORIGINAL + name, value) for name, value in source.headers]
+    return NewRecord(DEAD_LETTER_TOPIC, letter_key(worker, source.position), source.value or b"", tuple(headers))
+
+
+def tombstone(key: bytes) -> NewRecord:
+    """Says that the letter of this key is settled."""
+    return NewRecord(DEAD_LETTER_TOPIC, key, None)
+
+
+def read_letters(log: EventLog) -> list[DeadLetter]:
+    """The open letters, oldest first."""
+    newest: dict[bytes, Record] = {}
+    for record in _records(log):
+        newest.pop(record.key or b"", None)
+        if record.key is not None and record.value is not None:
+            newest[record.key] = record
+    return [parse_letter(record) for record in newest.values()]
+
+
+def _records(log: EventLog) -> Iterator[Record]:
+    for partition, bounds in log.bounds(DEAD_LETTER_TOPIC).items():
+        yield from log.scan(DEAD_LETTER_TOPIC, partition, bounds.beginning, bounds.end)
+
+
+def parse_letter(record: Record) -> DeadLetter:
+    """Tolerant of letters that other writers made: what a header does not tell is said to be unknown."""
+    headers = dict(record.headers)
+    position = Position.parse(_text(headers, "soma-source", f"{EVENTS_TOPIC}/0@0"))
+    source = Record(
+        position.topic,
+        position.partition,
+        position.offset,
+        int(_text(headers, "soma-appended-at", "0")),
+        headers.get("soma-key"),
+        None if "soma-null-value" in headers else record.value,
+        tuple((name.removeprefix(_ORIGINAL), value) for name, value in record.headers if name.startswith(_ORIGINAL)),
+    )
+    return DeadLetter(
+        record.position,
+        _text(headers, "soma-worker", "unknown"),
+        source,
+        _text(headers, "soma-code", "unknown"),
+        _text(headers, "soma-message", ""),
+        _text(headers, "soma-pointer", "") if "soma-pointer" in headers else None,
+        int(_text(headers, ATTEMPTS_HEADER, "1")),
+        _text(headers, "soma-failed-at", ""),
+    )
+
+
+def _text(headers: dict[str, bytes], name: str, default: str) -> str:
+    return headers[name].decode(errors="replace") if name in headers else default

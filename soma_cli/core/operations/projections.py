@@ -1,0 +1,92 @@
+"""The projections of one system: made once, brought up to date where readers do that themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from soma_cli.core.errors import UsageError
+from soma_cli.core.ports import Embedder, EventLog, IndexShadow, MemoryStore, VectorIndex
+from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.settings import Settings
+from soma_cli.core.workers.catch_up import catch_up, ends_of
+from soma_cli.core.workers.kv_writer import KV, KvWriter
+from soma_cli.core.workers.vector_indexer import VECTOR, VectorIndexer
+
+SEARCH_PATIENCE_S = 0.25
+"""How long a search helps a busy indexer along before it looks at what is there."""
+
+PROJECTIONS = (KV, VECTOR)
+
+
+def group_name(settings: Settings, projection: str) -> str:
+    """The consumer group of a projection's workers."""
+    return f"{settings.log.group_prefix}-{projection}"
+
+
+def registered_epoch(log: EventLog, store: MemoryStore, *, new_epoch: bool = False) -> int:
+    """The log's epoch in this store; raises LogReplaced where the store was made from another log."""
+    return store.register_topic(EVENTS_TOPIC, log.topic_id(EVENTS_TOPIC), new_epoch=new_epoch)
+
+
+def kv_writer(settings: Settings, log: EventLog, store: MemoryStore, max_rejects: int | None = None) -> KvWriter:
+    registered_epoch(log, store)
+    limit = settings.worker.max_rejects_in_a_row if max_rejects is None else max_rejects
+    return KvWriter(log, store, log.topic_id(EVENTS_TOPIC), max_rejects_in_a_row=limit)
+
+
+def vector_indexer(
+    settings: Settings,
+    log: EventLog,
+    store: MemoryStore,
+    index: VectorIndex | IndexShadow,
+    embedder: Embedder | None,
+    *,
+    bury: bool = True,
+) -> VectorIndexer:
+    """The embedded store's readers apply what the log holds, so here the indexer does not wait for kv: it helps."""
+    kv = kv_writer(settings, log, store)
+
+    def follow(partition: int, end: int) -> None:
+        catch_up(log, kv, {partition: end}, batch_size=settings.worker.batch_size)
+
+    return VectorIndexer(
+        log,
+        store,
+        index,
+        log.topic_id(EVENTS_TOPIC),
+        follow=follow,
+        embedder=embedder,
+        text_pointers=settings.index.text_pointers,
+        bury=bury,
+    )
+
+
+def apply_kv(
+    settings: Settings, log: EventLog, store: MemoryStore, progress: Callable[[int], None] | None = None
+) -> None:
+    """Bring the canonical store to the end that the log has now."""
+    kv = kv_writer(settings, log, store)
+    catch_up(log, kv, ends_of(log), batch_size=settings.worker.batch_size, progress=progress)
+
+
+def apply_vector(
+    settings: Settings, log: EventLog, indexer: VectorIndexer, progress: Callable[[int], None] | None = None
+) -> int:
+    """Bring the index to the log's end, and return how many records it is behind still.
+
+    With an indexer at work elsewhere it helps for a moment only and leaves it the rest; without one it does all.
+    """
+    ends = ends_of(log)
+    busy = log.members(group_name(settings, VECTOR)) > 0
+    deadline = time.monotonic() + SEARCH_PATIENCE_S if busy else None
+    if catch_up(log, indexer, ends, batch_size=settings.worker.batch_size, deadline=deadline, progress=progress):
+        return 0
+    positions = indexer.positions()
+    return sum(end - positions.get(partition, 0) for partition, end in ends.items())
+
+
+def check_projection(name: str) -> str:
+    if name not in PROJECTIONS:
+        raise UsageError(f"{name!r} is not a projection", hint=f"the projections are: {', '.join(PROJECTIONS)}")
+    return name

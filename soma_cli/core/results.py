@@ -1,0 +1,266 @@
+"""What operations return. Field names are those of the documented JSON shapes; instants are RFC 3339 in UTC,
+positions `topic/partition@offset`, durations seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """What the projections made of an event; None for what is not known yet."""
+
+    kv: str | None = None
+    vector: str | None = None
+
+
+@dataclass(slots=True)
+class Receipt:
+    """An acknowledged event. `duplicate`: the same event was there already, and nothing was appended."""
+
+    id: str
+    event_id: str
+    position: str
+    type: str
+    namespace: str
+    duplicate: bool | None
+    outcomes: Outcomes = field(default_factory=Outcomes)
+
+
+@dataclass(slots=True)
+class Memory:
+    """A live memory. `updated_at` is when its present state was appended, `created_at` when its present life began."""
+
+    id: str
+    namespace: str
+    payload: dict[str, Any]
+    importance: float
+    created_at: str
+    updated_at: str
+    last_access: str | None
+    access_count: int
+    version: int
+    last_event_id: str
+    model_revision: str | None
+
+
+@dataclass(slots=True)
+class HistoryEntry:
+    """One event of a memory. `outcome` is `pending` for what kv has not reached; `note` says why it was ignored or
+    rejected; `event` is None where it is not JSON."""
+
+    position: str
+    event_id: str | None
+    type: str | None
+    appended_at: str
+    outcome: str
+    version: int
+    note: str
+    event: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class SearchHit:
+    """`score` is of the mode that was used: BM25 (lexical), cosine (dense) or reciprocal rank fusion (hybrid)."""
+
+    id: str
+    score: float
+    namespace: str
+    payload: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Reject:
+    line: int
+    code: str
+    pointer: str | None
+    message: str
+
+
+@dataclass(slots=True)
+class ProduceResult:
+    """`accepted` lines are in the log now: `appended` by this run, `duplicates` since an earlier one."""
+
+    accepted: int = 0
+    rejected: int = 0
+    appended: int = 0
+    duplicates: int = 0
+    first_position: str | None = None
+    last_position: str | None = None
+    rejects: list[Reject] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ConsumeResult:
+    worker: str
+    read: int
+    applied: int
+    duplicate: int
+    ignored: int
+    rejected: int
+    redelivered: int
+    last_positions: dict[str, int]
+    elapsed_s: float
+
+
+@dataclass(slots=True)
+class Rebuild:
+    """A projection made anew from the log, beside the live one. `differences` counts what differs, by kind."""
+
+    into: str
+    events: int
+    compared: int
+    differences: dict[str, int]
+    examples: dict[str, list[str]]
+    executed: bool
+    position: dict[str, int]
+    elapsed_s: float
+
+
+@dataclass(slots=True)
+class Selected:
+    id: str
+    version: int
+    score: float
+    terms: dict[str, float]
+    namespace: str
+    last_access: str | None
+
+
+@dataclass(slots=True)
+class Skipped:
+    id: str
+    version: int
+    note: str
+
+
+@dataclass(slots=True)
+class PrunePlan:
+    """`considered` memories were scored. After execution `appended` counts the deletes that were sent, `skipped`
+    names those that found their memory changed meanwhile."""
+
+    policy: str
+    now: str
+    threshold: float
+    weights: dict[str, float]
+    considered: int
+    selected: list[Selected]
+    executed: bool = False
+    appended: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    unread_selected_after_hours: float | None = None
+
+
+@dataclass(slots=True)
+class ScoreResult:
+    score: float
+    prune: bool
+    prunes_at: str | None
+    threshold: float
+    policy: str
+    now: str
+    terms: dict[str, float]
+    inputs: dict[str, Any]
+
+
+@dataclass(slots=True)
+class PartitionLag:
+    topic: str
+    partition: int
+    committed: int
+    end: int
+    lag: int
+
+
+@dataclass(slots=True)
+class GroupLag:
+    group: str
+    state: str
+    lag: int
+    oldest_age_s: float | None
+    rate_per_s: float | None
+    eta_s: float | None
+    partitions: list[PartitionLag]
+
+
+@dataclass(slots=True)
+class Breach:
+    group: str
+    what: str
+    value: float
+    limit: float
+
+
+@dataclass(slots=True)
+class LagReport:
+    groups: list[GroupLag]
+    breaches: list[Breach]
+
+
+@dataclass(slots=True)
+class Letter:
+    """A dead letter: `position` is its own, `source` the failed record's. `value` is None where it is not JSON."""
+
+    position: str
+    source: str
+    code: str
+    message: str
+    attempts: int
+    worker: str
+    failed_at: str
+    value_base64: str | None
+    value: Any
+    pointer: str | None
+    key: str | None
+    headers: list[dict[str, str]]
+
+
+@dataclass(slots=True)
+class LetterResult:
+    """What a retry or discard did: `retried` (with the new event's position), `rejected` again, or `discarded`."""
+
+    source: str
+    result: str
+    position: str | None
+    attempts: int
+    message: str
+
+
+@dataclass(slots=True)
+class WaitResult:
+    position: str
+    outcomes: Outcomes
+    elapsed_s: float
+
+
+@dataclass(slots=True)
+class TraceStep:
+    where: str
+    state: str
+    at: str | None
+    detail: str
+
+
+@dataclass(slots=True)
+class TraceResult:
+    event_id: str
+    id: str
+    position: str
+    steps: list[TraceStep]
+
+
+@dataclass(slots=True)
+class Finding:
+    """One thing that `doctor` looked at: `ok`, `warning` or `error`, and what to do next."""
+
+    check: str
+    status: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(slots=True)
+class DoctorReport:
+    healthy: bool
+    findings: list[Finding]

@@ -1,0 +1,445 @@
+"""The library's entry point, which the commands use too.
+
+    from soma_cli.core.system import create_memory_system
+
+    with create_memory_system() as soma:
+        receipt = soma.store(text="Alice prefers window seats", namespace="travel")
+        hits = soma.search("where does Alice like to sit")
+
+A `MemorySystem` may be shared between threads. It blocks: from asyncio call it through `asyncio.to_thread`. It does
+not survive `os.fork`; make one in each process.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from types import TracebackType
+from typing import Any, Literal
+
+from soma_cli.core.errors import CheckFailed, ConfigurationError, EventRejected, NotFound, SomaError, UsageError
+from soma_cli.core.event import DELETED, UPDATED, MemoryEvent
+from soma_cli.core.eventing.producer import Draft, build_event, check_embedding
+from soma_cli.core.instants import now_us, parse_instant
+from soma_cli.core.memory import MemoryState, Outcome
+from soma_cli.core.operations import projections, read, search, write
+from soma_cli.core.operations.offsets import resolve_offset
+from soma_cli.core.ports import EventLog, IndexQuery, MemoryStore, SearchMode, VectorIndex
+from soma_cli.core.record import EVENTS_TOPIC, Position
+from soma_cli.core.results import HistoryEntry, Memory, Outcomes, ProduceResult, Receipt, SearchHit, WaitResult
+from soma_cli.core.settings import Settings
+from soma_cli.core.wiring import Adapters
+from soma_cli.core.workers.kv_writer import KV
+from soma_cli.core.workers.loop import Limits, Status, Worker
+from soma_cli.core.workers.projection import Projection
+from soma_cli.core.workers.vector_indexer import VECTOR, VectorIndexer
+
+logger = logging.getLogger("soma")
+
+Progress = Callable[[int], None]
+WaitFor = Literal["kv", "vector", "all"]
+
+
+def create_memory_system(
+    settings: Settings | None = None, *, profile: str | None = None, **overrides: Any
+) -> MemorySystem:
+    """A memory system on the given settings, or on those of file and environment.
+
+    `overrides` are settings by name, groups joined by two underscores: `data_dir="..."`, `worker__batch_size=100`.
+    Raises ConfigurationError. Nothing is opened before it is used.
+    """
+    if settings is None:
+        from soma_cli.core.settings_loader import load_settings
+
+        dotted = {name.replace("__", "."): value for name, value in overrides.items()}
+        settings = load_settings(profile=profile, overrides=dotted).settings
+    elif overrides or profile:
+        raise UsageError("settings and overrides were both given", hint="use dataclasses.replace on the settings")
+    return MemorySystem(settings)
+
+
+class MemorySystem:
+    """Everything that soma does, over one set of settings. A context manager; close it when done.
+
+    Methods raise the errors of `soma_cli.core.errors`: InputRejected for what can never be accepted,
+    ServiceUnavailable where trying again helps.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.adapters = Adapters(settings)
+
+    def __enter__(self) -> MemorySystem:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.adapters.close()
+
+    @property
+    def _log(self) -> EventLog:
+        return self.adapters.log
+
+    @property
+    def _store(self) -> MemoryStore:
+        return self.adapters.store
+
+    @property
+    def _index(self) -> VectorIndex:
+        return self.adapters.index
+
+    # --- writing ---
+
+    def store(
+        self,
+        payload: dict[str, Any] | None = None,
+        *,
+        text: str | None = None,
+        id: str | None = None,
+        namespace: str = "default",
+        importance: float | None = None,
+        embedding: list[float] | None = None,
+        model_revision: str | None = None,
+        timestamp: str | float | None = None,
+        idempotency_key: str | None = None,
+        actor: str | None = None,
+        if_version: int | None = None,
+        wait: WaitFor | None = None,
+        wait_timeout_s: float = 30.0,
+    ) -> Receipt:
+        """Append a `created` event; durable when this returns. `text` is short for the payload {"text": ...}."""
+        draft = Draft(
+            payload=_payload(payload, text),
+            id=None if id is None else read.check_id(id),
+            namespace=namespace,
+            importance=importance,
+            embedding=embedding,
+            model_revision=model_revision,
+            timestamp=timestamp,
+            key=idempotency_key,
+            actor=actor,
+            if_version=if_version,
+        )
+        return self._append(draft, wait, wait_timeout_s)
+
+    def update(
+        self,
+        id: str,
+        payload: dict[str, Any] | None = None,
+        *,
+        text: str | None = None,
+        namespace: str | None = None,
+        importance: float | None = None,
+        embedding: list[float] | None = None,
+        model_revision: str | None = None,
+        timestamp: str | float | None = None,
+        idempotency_key: str | None = None,
+        actor: str | None = None,
+        if_version: int | None = None,
+        wait: WaitFor | None = None,
+        wait_timeout_s: float = 30.0,
+    ) -> Receipt:
+        """Append an `updated` event that replaces the payload; importance and namespace stay unless given.
+
+        Raises NotFound where the memory is absent or deleted, CheckFailed where `if_version` is not its version.
+        """
+        state = self._state(id)
+        write.check_version(state, if_version, UPDATED)
+        draft = Draft(
+            payload=_payload(payload, text),
+            type=UPDATED,
+            id=state.id,
+            namespace=state.namespace if namespace is None else namespace,
+            importance=state.importance if importance is None else importance,
+            embedding=embedding,
+            model_revision=model_revision,
+            timestamp=timestamp,
+            key=idempotency_key,
+            actor=actor,
+            if_version=if_version,
+        )
+        return self._append(draft, wait, wait_timeout_s)
+
+    def delete(
+        self,
+        id: str,
+        *,
+        reason: str | dict[str, Any] | None = None,
+        actor: str | None = None,
+        if_version: int | None = None,
+        idempotency_key: str | None = None,
+        wait: WaitFor | None = None,
+        wait_timeout_s: float = 30.0,
+    ) -> Receipt:
+        """Append a `deleted` event. Its past stays in the log and in `history`. Raises NotFound, CheckFailed."""
+        state = self._state(id)
+        write.check_version(state, if_version, DELETED)
+        draft = Draft(
+            payload={},
+            type=DELETED,
+            id=state.id,
+            namespace=state.namespace,
+            reason={"text": reason} if isinstance(reason, str) else reason,
+            actor=actor,
+            key=idempotency_key,
+            if_version=if_version,
+        )
+        return self._append(draft, wait, wait_timeout_s)
+
+    def _append(self, draft: Draft, wait: WaitFor | None, wait_timeout_s: float) -> Receipt:
+        event = build_event(draft, self.settings.limits)
+        self._check_dimension(event)
+        receipt = self._earlier(event, draft) or write.append_one(self._log, event)
+        if wait is not None or event.if_version is not None:
+            receipt.outcomes = self._settled(receipt, wait or "kv", wait_timeout_s)
+        return receipt
+
+    def _settled(self, receipt: Receipt, what: WaitFor, timeout_s: float) -> Outcomes:
+        """The outcomes of an event just appended. An error carries the receipt: the event is in the log anyway."""
+        try:
+            outcomes = self.wait(receipt.position, what, timeout_s).outcomes
+        except SomaError as error:
+            error.details["receipt"] = asdict(receipt)
+            raise
+        if outcomes.kv == Outcome.IGNORED.value:
+            raise CheckFailed(
+                f"the event at {receipt.position} was ignored: memory {receipt.id} changed meanwhile",
+                hint=f"look at it again with `soma get {receipt.id}`",
+                code="version_conflict",
+                details={"receipt": asdict(receipt)},
+            )
+        return outcomes
+
+    def _earlier(self, event: MemoryEvent, draft: Draft) -> Receipt | None:
+        if draft.key is None:
+            return None
+        self.apply_kv()
+        return write.earlier_receipt(self._store, event, compare_timestamp=draft.timestamp is not None)
+
+    def _check_dimension(self, event: MemoryEvent) -> None:
+        """Refuse at once what the indexer would bury: an embedding of the index's own model that does not fit it."""
+        if event.embedding is None:
+            return
+        identity = self._index.identity()
+        same_model = identity.model_revision == event.model_revision
+        if identity.dimension is not None and same_model and len(event.embedding) != identity.dimension:
+            raise EventRejected(
+                f"the embedding has {len(event.embedding)} dimensions, the index has {identity.dimension}",
+                pointer="/embedding",
+                hint="give the embedding of the index's model, or name its own with --model-revision",
+                code="wrong_dimension",
+            )
+
+    def produce(
+        self,
+        lines: Iterable[bytes],
+        *,
+        namespace: str | None = None,
+        key: str | None = None,
+        progress: Progress = lambda lines: None,
+    ) -> ProduceResult:
+        """Append an event for every good line of JSON: whole events, parts of one, or lines of `replay`."""
+        from soma_cli.core.operations.produce import LineReader, produce
+
+        epoch = projections.registered_epoch(self._log, self._store)
+        reader = LineReader(self.settings.limits, namespace, key)
+        self.apply_kv()
+        return produce(self._log, self._store, reader, lines, epoch=epoch, progress=progress)
+
+    def check_lines(
+        self, lines: Iterable[bytes], *, namespace: str | None = None, key: str | None = None
+    ) -> ProduceResult:
+        """What `produce` would reject by the lines alone; appends nothing."""
+        from soma_cli.core.operations.produce import LineReader
+
+        reader = LineReader(self.settings.limits, namespace, key)
+        accepted = sum(1 for _ in reader.read(lines))
+        return ProduceResult(accepted=accepted, rejected=reader.rejected, rejects=reader.rejects)
+
+    # --- reading ---
+
+    def get(self, id: str, *, at: str | None = None, fresh: bool = False) -> Memory | None:
+        """The memory, or None where there is none or it is deleted; as known at a time or position with `at`."""
+        try:
+            return self.fetch(id, at=at, fresh=fresh)
+        except NotFound:
+            return None
+
+    def fetch(self, id: str, *, at: str | None = None, fresh: bool = False) -> Memory:
+        """Like `get`, but raises NotFound, which tells when, by whom and why a memory was forgotten.
+
+        `fresh` reads past any cache; the embedded profile has none.
+        """
+        id = read.check_id(id)
+        self.apply_kv()
+        if at is not None:
+            return read.memory_of(read.state_at(self._store, id, at), None)
+        state = read.live_state(self._store, id)
+        access = self._store.access([id]).get(id)
+        self._count_access([id])
+        return read.memory_of(state, access)
+
+    def history(self, id: str) -> list[HistoryEntry]:
+        """Every event of a memory with its outcome, oldest first. Raises NotFound."""
+        self.apply_kv()
+        epoch = projections.registered_epoch(self._log, self._store)
+        return read.history(self._log, self._store, self._log.topic_id(EVENTS_TOPIC), epoch, read.check_id(id))
+
+    def list_memories(self, *, namespace: str | None = None, since: str | None = None, limit: int = 50) -> list[Memory]:
+        """Live memories, newest first; `since` is a time or a duration before now."""
+        self.apply_kv()
+        since_us = None if since is None else parse_instant(since)
+        states = self._store.list_states(namespace=namespace, since=since_us, limit=limit)
+        access = self._store.access([state.id for state in states])
+        return [read.memory_of(state, access.get(state.id)) for state in states]
+
+    def search(
+        self,
+        query: str = "",
+        *,
+        namespace: str | None = None,
+        limit: int = 10,
+        mode: SearchMode | None = None,
+        embedding: list[float] | None = None,
+        importance_min: float | None = None,
+        created_from: str | None = None,
+        created_to: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[SearchHit]:
+        """Nearest memories, best first. Every hit counts as an access. `progress` is told of events indexed first."""
+        if embedding is not None:
+            check_embedding(embedding)
+        asked = IndexQuery(
+            mode=mode or "lexical",
+            limit=limit,
+            text=query,
+            embedding=embedding,
+            namespace=namespace,
+            importance_min=importance_min,
+            created_from=None if created_from is None else parse_instant(created_from),
+            created_to=None if created_to is None else parse_instant(created_to),
+        )
+        self.apply_kv()
+        behind = self.apply_vector(progress)
+        if behind:
+            logger.warning("the index is %d events behind: newest memories may be missing from this search", behind)
+        planned = search.plan_query(asked, mode, self._index, self.adapters.embedder)
+        hits = search.search(self._store, self._index, planned)
+        self._count_access([hit.id for hit in hits])
+        return hits
+
+    def _state(self, id: str) -> MemoryState:
+        self.apply_kv()
+        return read.live_state(self._store, read.check_id(id))
+
+    def _count_access(self, ids: list[str]) -> None:
+        """Statistics must not fail a read: a full disk or a read-only folder costs the count, not the answer."""
+        try:
+            if ids:
+                self._store.record_access(ids, now_us())
+        except SomaError as error:
+            logger.warning("the access was not counted: %s", error.message)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts, sizes in bytes, and where the data lies."""
+        from soma_cli.core.operations.stats import stats
+
+        self.apply_kv()
+        return stats(self.settings, self._log, self._store, self._index)
+
+    # --- workers ---
+
+    def worker(
+        self,
+        name: str,
+        *,
+        until_end: bool = False,
+        max_events: int | None = None,
+        start: str | None = None,
+        batch_size: int | None = None,
+        max_rejects: int | None = None,
+        report: Callable[[Status], None] = lambda status: None,
+    ) -> Worker:
+        """A worker for `kv` or `vector`; call its `run()`, and set its `stop` from elsewhere to end it."""
+        if name in ("audit", "latest"):
+            raise ConfigurationError(
+                f"there is no {name} worker here: the embedded log keeps every event and needs no memory.{name}",
+                hint="run `soma consume all`",
+                code="not_in_profile",
+            )
+        projection: Projection
+        if projections.check_projection(name) == KV:
+            projection = projections.kv_writer(self.settings, self._log, self._store, max_rejects)
+        else:
+            projection = self._indexer()
+        settings = self.settings.worker
+        if batch_size is not None:
+            settings = replace(settings, batch_size=batch_size)
+        limits = Limits(until_end=until_end, max_events=max_events, start=self._start_offset(projection, start))
+        return Worker(self._log, projection, projections.group_name(self.settings, name), settings, limits, report)
+
+    def _start_offset(self, projection: Projection, start: str | None) -> int | None:
+        """An offset at or before the stored position: a worker may read again, never leave anything out."""
+        if start is None:
+            return None
+        stored = projection.positions().get(0, 0)
+        offset = resolve_offset(start, self._log.bounds(EVENTS_TOPIC)[0], stored)
+        if offset > stored:
+            raise UsageError(
+                f"--from {start} is offset {offset}, behind the stored position {stored}: events would be left out",
+                hint="leave --from out, or name an offset up to the stored position",
+            )
+        return offset
+
+    # --- projections ---
+
+    def wait(self, position: str, what: WaitFor = "all", timeout_s: float = 30.0) -> WaitResult:
+        """Wait until kv, vector or both have passed a position. Raises WaitTimedOut, EventRejected."""
+        from soma_cli.core.operations.wait import check_not_rejected, kv_outcome, vector_outcome, wait_until
+
+        began = time.monotonic()
+        at = Position.parse(position)
+        if at.topic != EVENTS_TOPIC:
+            raise UsageError(f"{position} does not lie in {EVENTS_TOPIC}", hint=f"write {EVENTS_TOPIC}/0@42")
+        topic_id, outcomes = self._log.topic_id(EVENTS_TOPIC), Outcomes()
+        wait_until(lambda: self._kv_passed(at), KV, at, timeout_s)
+        entry = kv_outcome(self._store, topic_id, at)
+        if entry is not None:
+            outcomes.kv = entry.outcome.value
+            if what != "kv":
+                left = timeout_s - (time.monotonic() - began)
+                wait_until(lambda: self._vector_passed(at), VECTOR, at, left)
+                outcomes.vector = vector_outcome(self._log, self._index, entry)
+        check_not_rejected(at, outcomes, entry.note if entry is not None else "")
+        return WaitResult(position, outcomes, time.monotonic() - began)
+
+    def _kv_passed(self, at: Position) -> bool:
+        self.apply_kv()
+        return self._store.positions(self._log.topic_id(EVENTS_TOPIC)).get(at.partition, 0) > at.offset
+
+    def _vector_passed(self, at: Position) -> bool:
+        self.apply_vector()
+        return self._index.positions(self._log.topic_id(EVENTS_TOPIC)).get(at.partition, 0) > at.offset
+
+    def apply_kv(self, progress: Progress | None = None) -> None:
+        """Bring the canonical store up to the log. Reads do this first."""
+        projections.apply_kv(self.settings, self._log, self._store, progress)
+
+    def apply_vector(self, progress: Progress | None = None) -> int:
+        """Bring the index up to the log; returns how many events it is behind where another indexer is at it."""
+        return projections.apply_vector(self.settings, self._log, self._indexer(), progress)
+
+    def _indexer(self) -> VectorIndexer:
+        return projections.vector_indexer(self.settings, self._log, self._store, self._index, self.adapters.embedder)
+
+
+def _payload(payload: dict[str, Any] | None, text: str | None) -> dict[str, Any]:
+    if (payload is None) == (text is None):
+        raise UsageError("give either a payload or a text", hint='for example text="Alice prefers window seats"')
+    return {"text": text} if payload is None else payload

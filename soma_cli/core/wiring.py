@@ -1,0 +1,111 @@
+"""Settings to adapters: the only module that names them. Each is imported where it is chosen, and made when it is
+first used, so that a command loads only what it needs."""
+
+from __future__ import annotations
+
+import threading
+
+from soma_cli.core.errors import ConfigurationError
+from soma_cli.core.ports import Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
+from soma_cli.core.settings import Settings
+
+
+def open_log(settings: Settings) -> EventLog:
+    if settings.log.kind == "sqlite":
+        from soma_cli.core.adapters.data_folder import open_data_folder
+        from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
+
+        folder = open_data_folder(settings.data_dir)
+        return SqliteEventLog(folder, poll_interval_s=settings.worker.poll_interval_s)
+    raise _not_yet("log.kind", settings.log.kind)
+
+
+def open_store(settings: Settings) -> MemoryStore:
+    if settings.store.kind == "sqlite":
+        from soma_cli.core.adapters.data_folder import open_data_folder
+        from soma_cli.core.adapters.memory_store.sqlite import SqliteMemoryStore
+
+        return SqliteMemoryStore(open_data_folder(settings.data_dir))
+    raise _not_yet("store.kind", settings.store.kind)
+
+
+def open_index(settings: Settings) -> VectorIndex:
+    if settings.index.kind == "qdrant_edge":
+        from soma_cli.core.adapters.data_folder import open_data_folder
+        from soma_cli.core.adapters.vector_index.qdrant_edge import QdrantEdgeIndex
+
+        folder = open_data_folder(settings.data_dir)
+        return QdrantEdgeIndex(folder.index, language=settings.index.language, identity=settled_identity(settings))
+    raise _not_yet("index.kind", settings.index.kind)
+
+
+def settled_identity(settings: Settings) -> IndexIdentity:
+    """What settings say of the index's vectors; None where the first embedding is to settle it."""
+    revision = settings.index.model_revision or settings.embedder.model
+    return IndexIdentity(revision, settings.index.dimension or settings.embedder.dimension)
+
+
+def open_embedder(settings: Settings) -> Embedder | None:
+    if settings.embedder.kind == "none":
+        return None
+    if settings.embedder.kind == "openai_http":
+        from soma_cli.core.adapters.embedder.openai_http import OpenAIHttpEmbedder
+
+        return OpenAIHttpEmbedder(settings.embedder)
+    raise _not_yet("embedder.kind", settings.embedder.kind)
+
+
+def _not_yet(key: str, kind: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{key} is {kind!r}, which this version of soma does not have",
+        hint="use the embedded profile; `soma config show` tells where the value came from",
+        code="not_in_this_version",
+    )
+
+
+class Adapters:
+    """The adapters of one system, made on first use and shared by its threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._guard = threading.RLock()
+        self._log: EventLog | None = None
+        self._store: MemoryStore | None = None
+        self._index: VectorIndex | None = None
+        self._embedder: tuple[Embedder | None] | None = None
+
+    @property
+    def log(self) -> EventLog:
+        with self._guard:
+            if self._log is None:
+                self._log = open_log(self._settings)
+            return self._log
+
+    @property
+    def store(self) -> MemoryStore:
+        with self._guard:
+            if self._store is None:
+                self._store = open_store(self._settings)
+            return self._store
+
+    @property
+    def index(self) -> VectorIndex:
+        with self._guard:
+            if self._index is None:
+                self._index = open_index(self._settings)
+            return self._index
+
+    @property
+    def embedder(self) -> Embedder | None:
+        with self._guard:
+            if self._embedder is None:
+                self._embedder = (open_embedder(self._settings),)
+            return self._embedder[0]
+
+    def close(self) -> None:
+        with self._guard:
+            embedder = self._embedder[0] if self._embedder else None
+            for adapter in (self._index, embedder, self._store, self._log):
+                if adapter is not None:
+                    adapter.close()
+            self._log = self._store = self._index = self._embedder = None

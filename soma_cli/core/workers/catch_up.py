@@ -1,0 +1,47 @@
+"""Bring a projection up to date without a consumer: what reads do first, and rebuilds do wholly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from soma_cli.core.ports import EventLog, PositionMismatch
+from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.workers.projection import Projection, Tally
+
+
+def ends_of(log: EventLog) -> dict[int, int]:
+    """The end of every partition of `memory.events` now."""
+    return {partition: bounds.end for partition, bounds in log.bounds(EVENTS_TOPIC).items()}
+
+
+def catch_up(
+    log: EventLog,
+    projection: Projection,
+    ends: Mapping[int, int],
+    *,
+    batch_size: int,
+    deadline: float | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> bool:
+    """Process what lies before `ends`, in batches; False if `deadline` (monotonic seconds) came first.
+
+    Other processes may do the same at the same time: each batch starts at the position stored by whoever was last.
+    `progress` is told the number of records of each batch.
+    """
+    for partition, end in ends.items():
+        while (start := projection.positions().get(partition, 0)) < end:
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            tally = _one_batch(log, projection, partition, start, min(end, start + batch_size))
+            if progress is not None:
+                progress(tally.read)
+    return True
+
+
+def _one_batch(log: EventLog, projection: Projection, partition: int, start: int, end: int) -> Tally:
+    records = list(log.scan(EVENTS_TOPIC, partition, start, end))
+    try:
+        return projection.process(partition, start, end, records)
+    except PositionMismatch:
+        return Tally()

@@ -1,0 +1,183 @@
+"""Results to stdout as text, JSON or JSON Lines; everything else to stderr, so that a pipe is always clean."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from soma_cli.core.errors import SomaError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Format(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+class Output:
+    """One command's stdout. `quiet` prints ids only."""
+
+    def __init__(self, format: Format = Format.TEXT, quiet: bool = False) -> None:
+        self.format = format
+        self.quiet = quiet
+
+    def result(self, value: object, text: Callable[[], None], ids: Iterable[str] = ()) -> None:
+        """One object: by `text` for people, as JSON for machines, or the ids alone."""
+        if self.quiet:
+            _write_lines(ids)
+        elif self.format is Format.TEXT:
+            text()
+        else:
+            write_json(value, indent=self.format is Format.JSON and sys.stdout.isatty())
+
+    def rows(self, rows: Iterable[Any], text: Callable[[list[Any]], None], id: Callable[[Any], str]) -> None:
+        """A list: streamed as ids or JSON Lines, whole as a JSON array or text."""
+        if self.quiet:
+            _write_lines(id(row) for row in rows)
+        elif self.format is Format.JSONL:
+            for row in rows:
+                write_json(row)
+        elif self.format is Format.JSON:
+            write_json(list(rows), indent=sys.stdout.isatty())
+        else:
+            text(list(rows))
+
+
+def _write_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+
+
+def write_json(value: object, *, indent: bool = False) -> None:
+    options = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if indent else 0)
+    sys.stdout.write(orjson.dumps(value, default=_plain, option=options).decode())
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, on stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def show_error(error: SomaError, format: Format) -> None:
+    if format is Format.TEXT:
+        say(f"soma: {error.message}")
+        if error.hint:
+            say(f"      {error.hint}")
+        return
+    body = {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
+    sys.stderr.write(orjson.dumps({"error": body}, default=_shown, option=orjson.OPT_APPEND_NEWLINE).decode())
+
+
+def _shown(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console. Colour only on a terminal; NO_COLOR is respected; no wrapping where nobody looks."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else int(os.environ.get("COLUMNS", "200"))
+    return Console(file=stream, highlight=False, width=width, soft_wrap=not stream.isatty(), emoji=False, markup=False)
+
+
+def fields(pairs: Iterable[tuple[str, object]]) -> None:
+    """Names and values in two columns."""
+    shown = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        text = str(value).replace("\n", "\n" + " " * (width + 2))
+        sys.stdout.write(f"{name:<{width}}  {text}\n")
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> None:
+    """Columns without lines around them; `right` names the columns of numbers. Long last columns are cut to fit."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
+    for number, heading in enumerate(headings):
+        last = number == len(headings) - 1
+        grid.add_column(
+            heading,
+            justify="right" if number in right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if last and number not in right else None,
+        )
+    for row in rows:
+        grid.add_row(*(_cell(value) for value in row))
+    console().print(grid)
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else " ".join(str(value).split())
+
+
+def pretty_json(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+def one_line(value: object, limit: int = 200) -> str:
+    """A payload in a line: its text where it has one."""
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        line = value["text"]
+    else:
+        line = orjson.dumps(value).decode()
+    line = " ".join(line.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, a line now and then otherwise. Yields a function that is told how many more are done."""
+    if sys.stderr.isatty():
+        yield from _bar(what, total)
+    else:
+        yield from _lines(what)
+
+
+def _bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def _lines(what: str, every_s: float = 5.0) -> Iterator[Callable[[int], None]]:
+    import time
+
+    count, last = 0, time.monotonic()
+
+    def advance(done: int) -> None:
+        nonlocal count, last
+        count += done
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            say(f"{what}: {count:,} done")
+
+    yield advance
