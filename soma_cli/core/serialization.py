@@ -10,7 +10,6 @@ its result counts only where it is proved right; else a strict and slower readin
 from __future__ import annotations
 
 import json
-import marshal
 import math
 import re
 from collections.abc import Iterable
@@ -38,6 +37,9 @@ _HINTS = {
     "too_deep": f"nest arrays and objects at most {MAX_DEPTH} deep",
     "not_json": "write one JSON document (RFC 8259) in UTF-8",
 }
+
+
+_STRICT = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,10 @@ def serialize(value: object) -> bytes:
     subclasses and tuples included: nothing is converted, so `deserialize(serialize(value)) == value`.
     """
     try:
-        data = orjson.dumps(value)
+        data = orjson.dumps(value, option=_STRICT)
         if _holds_exactly(data, value):
             return data
-    except (TypeError, ValueError) as error:  # orjson's refusal, or marshal's
+    except (TypeError, ValueError) as error:  # orjson's refusal
         _refuse_if_faulty(value)
         raise NotJson(f"the value cannot be written as JSON: {error}", hint=_HINTS["not_json"]) from error
     _refuse_if_faulty(value)
@@ -110,12 +112,11 @@ def first_fault(value: object) -> Fault | None:
 
 
 def _holds_exactly(data: bytes, value: object) -> bool:
-    """Whether `data` gives `value` back. Raises ValueError for some types that JSON has not.
+    """Whether `data` gives `value` back.
 
-    Equality finds NaN (written as null) and tuples (read as lists). It misses what equals a plain value, as subclasses
-    and enumerations do; marshal, used for nothing but its opinion, raises on those at C speed.
+    Equality finds NaN (written as null), tuples (read as lists) and UUIDs (read as strings). Subclasses equal what they
+    derive from; orjson is told to refuse them. An enumeration of strings or integers counts as its value.
     """
-    marshal.dumps(value, 2)  # type: ignore[arg-type]
     return _storable(data) and bool(orjson.loads(data) == value)
 
 

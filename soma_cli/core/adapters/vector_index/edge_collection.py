@@ -5,7 +5,7 @@ Not safe for two threads or processes at once: the lease of the live generation 
 
 from __future__ import annotations
 
-import uuid
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 UPSERT = 1000
 """Points per operation of the engine."""
-FLUSH = 5000
-"""Points between two flushes: as many are replayed, a few tenths of a second, when a process died."""
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+FLUSH = 10000
+"""Points between two flushes: so many at most are replayed, in half a second, after a process died."""
 
 
 class Page(NamedTuple):
@@ -76,13 +77,13 @@ class EdgeCollection:
 
     def write(self, points: Sequence[IndexPoint], topic_id: str, positions: Mapping[int, int]) -> None:
         """Upsert what is not older than what is there; then, once that is durable, raise the positions."""
-        dimension = _dimension(points)
-        if dimension is not None and self.meta.identity.dimension is None:
+        settled = self.meta.identity.dimension
+        dimension = _dimension(points, settled)
+        if dimension != settled:
             self.adopt(IndexIdentity(self.meta.identity.model_revision, dimension))
         fresh = self._not_older(points)
-        made = [self._point(point) for point in fresh]
-        if made:
-            self._upsert(made)
+        if fresh:
+            self._upsert([self._point(point) for point in fresh])
         if self.meta.advance(topic_id, dict(positions)) and self._durable:
             generations.write_meta(self.folder, self.meta)
 
@@ -166,14 +167,7 @@ class EdgeCollection:
     def _point(self, point: IndexPoint) -> Point:
         from qdrant_edge import Point
 
-        vector: dict[str, Any] = {}
-        if not point.deleted:
-            if (sparse := bm25.embed_document(point.text, self.meta.language)) is not None:
-                vector[bm25.VECTOR] = sparse
-            if point.embedding is not None:
-                assert self.meta.identity.dimension is not None
-                check_dimension(point.embedding, self.meta.identity.dimension, f"memory {point.id}")
-                vector[DENSE] = point.embedding
+        vector = {} if point.deleted else self._vectors(point)
         payload = {
             "namespace": point.namespace,
             "importance": float(point.importance),
@@ -184,6 +178,14 @@ class EdgeCollection:
             "model_revision": self.meta.identity.model_revision if DENSE in vector else None,
         }
         return Point(point.id, vector, payload)
+
+    def _vectors(self, point: IndexPoint) -> dict[str, Any]:
+        vectors: dict[str, Any] = {}
+        if (sparse := bm25.embed_document(point.text, self.meta.language)) is not None:
+            vectors[bm25.VECTOR] = sparse
+        if point.embedding is not None:
+            vectors[DENSE] = point.embedding
+        return vectors
 
     def _upsert(self, points: list[Point]) -> None:
         from qdrant_edge import UpdateOperation
@@ -271,25 +273,22 @@ def _add_dense(shard: EdgeShard, dimension: int) -> None:
     shard.update(UpdateOperation.create_dense_vector(DENSE, dimension, Distance.Cosine))
 
 
-def _dimension(points: Sequence[IndexPoint]) -> int | None:
-    """Check what the points bring, before any of them is written; the dimension of the first embedding, if any."""
-    first = None
+def _dimension(points: Sequence[IndexPoint], dimension: int | None) -> int | None:
+    """Check what the points bring, before any of them is written. The dimension, settled now if it was not."""
     for point in points:
         if not _is_uuid(point.id):
             raise ValueRefused(f"the index holds memories by UUID; {point.id!r} is none", pointer="/id")
         if point.embedding is None or point.deleted:
             continue
-        check_embedding(point.embedding, f"memory {point.id}")
-        first = first or len(point.embedding)
-        check_dimension(point.embedding, first, f"memory {point.id}")
-    return first
+        subject = f"memory {point.id}"
+        check_embedding(point.embedding, subject)
+        dimension = dimension or len(point.embedding)
+        check_dimension(point.embedding, dimension, subject)
+    return dimension
 
 
 def _is_uuid(id: str) -> bool:
-    try:
-        return str(uuid.UUID(id)) == id
-    except ValueError:
-        return False
+    return UUID.fullmatch(id) is not None
 
 
 def _summary(id: str, payload: dict[str, Any], dense: set[str]) -> PointSummary:
