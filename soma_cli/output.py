@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -108,26 +109,46 @@ def fields(pairs: Iterable[tuple[str, object]]) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[int] = ()) -> None:
-    """Columns without lines around them; `right` names the columns of numbers. Long last columns are cut to fit."""
-    from rich.table import Table
+    """Columns without lines around them; `right` names the columns of numbers.
 
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
-    for number, heading in enumerate(headings):
-        last = number == len(headings) - 1
-        grid.add_column(
-            heading,
-            justify="right" if number in right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if last and number not in right else None,
-        )
-    for row in rows:
-        grid.add_row(*(_cell(value) for value in row))
-    console().print(grid)
+    On a terminal the last column is cut to its width; elsewhere nothing is cut, so that `grep` sees it all.
+    """
+    from rich.cells import cell_len
+
+    grid = [list(headings), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*grid, strict=True)]
+    last = len(headings) - 1
+    if sys.stdout.isatty():
+        taken = sum(widths[:last]) + 2 * last
+        widths[last] = max(10, min(widths[last], shutil.get_terminal_size().columns - taken))
+    for number, row in enumerate(grid):
+        padded = [
+            " " * (width - cell_len(cell)) + cell if column in right else _fitted(cell, width, column == last)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        line = "  ".join(padded).rstrip()
+        sys.stdout.write((f"\x1b[1m{line}\x1b[0m" if number == 0 and _coloured() else line) + "\n")
+
+
+def _fitted(cell: str, width: int, last: bool) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(cell) > width:
+        return set_cell_size(cell, width - 1) + "…"
+    return cell if last else set_cell_size(cell, width)
+
+
+def _coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None else " ".join(str(value).split())
+    return "-" if value is None else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """One line of what a terminal can show: control characters, escape sequences above all, become spaces."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def pretty_json(value: object) -> str:
@@ -140,7 +161,7 @@ def one_line(value: object, limit: int = 200) -> str:
         line = value["text"]
     else:
         line = orjson.dumps(value).decode()
-    line = " ".join(line.split())
+    line = printable(line)
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
