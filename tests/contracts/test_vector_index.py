@@ -558,6 +558,26 @@ def test_kill_9_while_writing_leaves_no_position_ahead_of_its_points(tmp_path: P
         index.close()
 
 
+def test_after_a_power_cut_the_points_below_the_position_are_there(tmp_path: Path) -> None:
+    """What was never synced is lost: of the second write there is only the engine's log and meta.json."""
+    index, now, then = QdrantEdgeIndex(tmp_path / "index"), tmp_path / "index", tmp_path / "then"
+    fill(index, *[point(n, n, "first") for n in range(50)], position=50)
+    index.release()
+    fill(index, *[point(n, n, "again") for n in range(40, 50)], position=50)
+    shutil.copytree(now, then)
+    fill(index, *[point(n, n, "second", [1.0, float(n)]) for n in range(50, 150)], position=150)
+    for kept in now.glob("g-*/shard/wal/*"):
+        shutil.copy(kept, then / kept.relative_to(now))
+    for kept in now.glob("g-*/meta.json"):
+        shutil.copy(kept, then / kept.relative_to(now))
+    after = QdrantEdgeIndex(then)
+    assert after.positions(TOPIC) == {0: 150}
+    assert after.versions([uid(n) for n in range(150)]) == {uid(n): n for n in range(150)}
+    assert len(found(after, "second", [1.0, 60.0], limit=200)) == 100
+    after.close()
+    index.close()
+
+
 def test_another_process_swaps(tmp_path: Path) -> None:
     index = QdrantEdgeIndex(tmp_path / "index")
     fill(index, point(1, 1, "old word"))
