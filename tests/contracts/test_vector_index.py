@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import statistics
@@ -250,6 +251,7 @@ def test_search_filters_before_it_counts_to_the_limit(index: VectorIndex, mode: 
     index.write(better + worse, TOPIC, {})
     assert len(found(index, "needle", [1.0, 0.0], mode=mode, namespace="mine", limit=3)) == 3
     assert found(index, "needle", [1.0, 0.0], mode=mode, limit=0) == []
+    assert found(index, "needle", [1.0, 0.0], mode=mode, limit=-1) == []
     assert len(found(index, "needle", [1.0, 0.0], mode=mode, limit=250)) == 250
 
 
@@ -576,6 +578,29 @@ def test_after_a_power_cut_the_points_below_the_position_are_there(tmp_path: Pat
     assert len(found(after, "second", [1.0, 60.0], limit=200)) == 100
     after.close()
     index.close()
+
+
+def test_a_position_that_could_not_be_stored_is_stored_by_the_retry(tmp_path: Path) -> None:
+    index = QdrantEdgeIndex(tmp_path / "index")
+    fill(index, point(1, 1, "word"), position=1)
+    generation = next((tmp_path / "index").glob("g-*"))
+    obstacle = generation / f".meta.json.{os.getpid()}.tmp"
+    obstacle.mkdir()
+    with pytest.raises(ConfigurationError):
+        fill(index, point(2, 2, "word"), position=2)
+    assert index.positions(TOPIC) == {0: 1}
+    obstacle.rmdir()
+    fill(index, point(2, 2, "word"), position=2)
+    assert index.positions(TOPIC) == {0: 2}
+    index.close()
+
+
+def test_a_folder_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "index").write_text("a file")
+    index = QdrantEdgeIndex(tmp_path / "index")
+    for use in (lambda: fill(index, point(1, 1)), lambda: index.positions(TOPIC), lambda: index.shadow(UNSETTLED)):
+        with pytest.raises(ConfigurationError):
+            use()
 
 
 def test_another_process_swaps(tmp_path: Path) -> None:

@@ -10,31 +10,31 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import orjson
 from filelock import FileLock, Timeout
 
-from soma_cli.core.adapters.data_folder import replace_file, sync_folder
-from soma_cli.core.adapters.vector_index.engine_errors import corrupt
+from soma_cli.core.adapters.data_folder import folder_error, replace_file, sync_folder
+from soma_cli.core.adapters.vector_index.engine_errors import corrupt, engine_errors
 from soma_cli.core.ports import IndexIdentity
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Meta:
     """`positions` is topic id -> partition -> next offset."""
 
     identity: IndexIdentity
     language: str
-    positions: dict[str, dict[int, int]] = field(default_factory=dict)
+    positions: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
 
-    def advance(self, topic_id: str, positions: dict[int, int]) -> bool:
-        """Raise the positions, never lower one. Whether any has moved."""
-        stored = self.positions.setdefault(topic_id, {})
+    def advanced(self, topic_id: str, positions: Mapping[int, int]) -> Meta:
+        """With the positions raised, none lowered; itself where none has moved."""
+        stored = self.positions.get(topic_id, {})
         ahead = {p: offset for p, offset in positions.items() if offset > stored.get(p, -1)}
-        stored.update(ahead)
-        return bool(ahead)
+        return replace(self, positions={**self.positions, topic_id: {**stored, **ahead}}) if ahead else self
 
 
 def live_name(root: Path) -> str | None:
@@ -52,13 +52,15 @@ def live_name(root: Path) -> str | None:
 
 
 def set_live(root: Path, name: str) -> None:
-    replace_file(root / "current", orjson.dumps({"generation": name}))
+    with engine_errors(root):
+        replace_file(root / "current", orjson.dumps({"generation": name}))
 
 
 def new_generation(root: Path) -> Path:
     folder = root / f"g-{secrets.token_hex(6)}"
-    folder.mkdir(mode=0o700, parents=True)
-    sync_folder(root)
+    with engine_errors(root):
+        folder.mkdir(mode=0o700, parents=True)
+        sync_folder(root)
     return folder
 
 
@@ -88,6 +90,10 @@ def read_meta(folder: Path) -> Meta:
         positions = {t: {int(p): int(offset) for p, offset in of.items()} for t, of in found["positions"].items()}
         identity = IndexIdentity(found["model_revision"], found["dimension"])
         return Meta(identity, str(found["language"]), positions)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise folder_error(path, error) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise corrupt(path, "it is not readable") from error
 
@@ -99,7 +105,8 @@ def write_meta(folder: Path, meta: Meta) -> None:
         "language": meta.language,
         "positions": {t: {str(p): offset for p, offset in of.items()} for t, of in meta.positions.items()},
     }
-    replace_file(folder / "meta.json", orjson.dumps(content))
+    with engine_errors(folder):
+        replace_file(folder / "meta.json", orjson.dumps(content))
 
 
 def size_on_disk(folder: Path) -> int:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
 from soma_cli.core.adapters.data_folder import folder_error
-from soma_cli.core.errors import ServiceUnavailable
+from soma_cli.core.errors import ServiceUnavailable, SomaError
 
 R = TypeVar("R")
 
@@ -148,14 +148,18 @@ class Lease(Generic[R]):
                 try:
                     if not self._held or self._taken_at != tenure:
                         return
-                    if self._depth:
-                        continue
-                    if time.monotonic() - self._used_at > self._idle_s:
-                        self._let_go()
-                    else:
-                        self._hand_over()
+                    if not self._depth:
+                        self._rest()
                 finally:
                     self._mutex.release()
+
+    def _rest(self) -> None:
+        # What goes wrong in closing has nobody here to hear of it; opening again will tell.
+        with suppress(SomaError):
+            if time.monotonic() - self._used_at > self._idle_s:
+                self._let_go()
+            else:
+                self._hand_over()
 
     def _busy(self) -> ServiceUnavailable:
         return ServiceUnavailable(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from soma_cli.core.adapters.vector_index import generations
-from soma_cli.core.adapters.vector_index.edge_shadow import QdrantEdgeShadow, live_points
+from soma_cli.core.adapters.vector_index.edge_shadow import PAGE, QdrantEdgeShadow, live_points
 from soma_cli.core.adapters.vector_index.live_generation import LiveGeneration
 from soma_cli.core.ports import Hit, IndexIdentity, IndexPoint, IndexQuery, PointSummary
 
@@ -53,8 +54,11 @@ class QdrantEdgeIndex:
 
     def versions(self, ids: Collection[str]) -> dict[str, int]:
         """Of the points that are there, tombstones too."""
-        with self._live.use() as live:
-            return live.versions(ids)
+        wanted, known = iter(ids), dict[str, int]()
+        while some := list(islice(wanted, PAGE)):
+            with self._live.use() as live:
+                known |= live.versions(some)
+        return known
 
     def scan(self) -> Iterator[PointSummary]:
         """All points, tombstones too, in order of id. What others write meanwhile may or may not be among them."""
