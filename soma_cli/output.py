@@ -49,9 +49,21 @@ class Output:
             for row in rows:
                 write_json(row)
         elif self.format is Format.JSON:
-            write_json(list(rows), indent=sys.stdout.isatty())
+            _write_array(rows)
         else:
             text(list(rows))
+
+
+def _write_array(rows: Iterable[Any]) -> None:
+    """A JSON array, streamed: its rows may be a million."""
+    if sys.stdout.isatty():
+        write_json(list(rows), indent=True)
+        return
+    separator = "["
+    for row in rows:
+        sys.stdout.write(separator + orjson.dumps(row, default=_plain).decode())
+        separator = ","
+    sys.stdout.write("]\n" if separator == "," else "[]\n")
 
 
 def _write_lines(lines: Iterable[str]) -> None:

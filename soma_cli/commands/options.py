@@ -125,10 +125,13 @@ def read_embedding(path: Path | None) -> list[float] | None:
     return value
 
 
+def check_can_ask(yes: bool) -> None:
+    """Fail before the work, not after it, where nobody can be asked. Raises UsageError."""
+    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("this changes many things, and there is no terminal to ask on", hint="add --yes to go ahead")
+
+
 def confirm(question: str, *, yes: bool) -> bool:
     """Ask on a terminal; without one, refuse unless --yes. Raises UsageError."""
-    if yes:
-        return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError("this changes many things, and there is no terminal to ask on", hint="add --yes to go ahead")
-    return typer.confirm(question, err=True)
+    check_can_ask(yes)
+    return yes or typer.confirm(question, err=True)

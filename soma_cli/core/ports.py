@@ -164,11 +164,19 @@ class Difference(NamedTuple):
         return self.missing + self.extra + self.different + self.journal
 
 
-class StoreShadow(Protocol):
-    """A second set of canonical tables, invisible to readers until `swap`. Made under a name; dropped on `discard`."""
+class CanonicalTables(Protocol):
+    """What kv writes: rows, journal and position, of the live tables or of a shadow."""
 
-    def positions(self) -> dict[int, int]: ...
+    def positions(self, topic_id: str) -> dict[int, int]:
+        """The stored position of each partition: the next offset that was not passed."""
+        ...
+
     def apply(self, batch: Batch) -> Applied: ...
+
+
+class StoreShadow(CanonicalTables, Protocol):
+    """A second set of canonical tables, invisible to readers until `swap`; dropped by `discard`."""
+
     def compare(self, catch_up: Callable[[dict[int, int]], None]) -> Difference:
         """Bring the shadow to the live position with `catch_up`, then compare, all while nothing is written."""
         ...
@@ -180,7 +188,7 @@ class StoreShadow(Protocol):
     def discard(self) -> None: ...
 
 
-class MemoryStore(Protocol):
+class MemoryStore(CanonicalTables, Protocol):
     """The canonical rows, the journal and kv's own position; and the access statistics, which no rebuild touches.
 
     - apply_is_atomic: rows, journal and position of a batch become visible and durable together, or not at all.
@@ -196,9 +204,6 @@ class MemoryStore(Protocol):
     def register_topic(self, topic: str, topic_id: str, *, new_epoch: bool = False) -> int:
         """The topic id's epoch; the first id ever gets 0. Another id raises LogReplaced unless `new_epoch`."""
         ...
-
-    def positions(self, topic_id: str) -> dict[int, int]: ...
-    def apply(self, batch: Batch) -> Applied: ...
 
     def states(self, ids: Collection[str]) -> dict[str, MemoryState]: ...
     def list_states(self, *, namespace: str | None, since: int | None, limit: int) -> list[MemoryState]:

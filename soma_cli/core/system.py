@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from soma_cli.core.errors import CheckFailed, ConfigurationError, EventRejected, NotFound, SomaError, UsageError
 from soma_cli.core.event import DELETED, UPDATED, MemoryEvent
@@ -28,13 +28,27 @@ from soma_cli.core.operations import projections, read, search, write
 from soma_cli.core.operations.offsets import resolve_offset
 from soma_cli.core.ports import EventLog, IndexQuery, MemoryStore, SearchMode, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Position
-from soma_cli.core.results import HistoryEntry, Memory, Outcomes, ProduceResult, Receipt, SearchHit, WaitResult
+from soma_cli.core.results import (
+    HistoryEntry,
+    Letter,
+    LetterResult,
+    Memory,
+    Outcomes,
+    ProduceResult,
+    Rebuild,
+    Receipt,
+    SearchHit,
+    WaitResult,
+)
 from soma_cli.core.settings import Settings
-from soma_cli.core.wiring import Adapters
+from soma_cli.core.wiring import Adapters, settled_identity
 from soma_cli.core.workers.kv_writer import KV
 from soma_cli.core.workers.loop import Limits, Status, Worker
 from soma_cli.core.workers.projection import Projection
 from soma_cli.core.workers.vector_indexer import VECTOR, VectorIndexer
+
+if TYPE_CHECKING:
+    from soma_cli.core.operations.replay import Selection
 
 logger = logging.getLogger("soma")
 
@@ -345,6 +359,60 @@ class MemorySystem:
                 self._store.record_access(ids, now_us())
         except SomaError as error:
             logger.warning("the access was not counted: %s", error.message)
+
+    def replay(self, selection: Selection | None = None) -> Iterator[dict[str, Any]]:
+        """The log's records as they were appended, streamed: position, appended_at, version, event."""
+        from soma_cli.core.operations.replay import Selection, replay_line, select
+
+        epoch = projections.registered_epoch(self._log, self._store)
+        stored = self._store.positions(self._log.topic_id(EVENTS_TOPIC))
+        records = select(self._log, selection or Selection(), stored)
+        return (replay_line(record, epoch) for record in records)
+
+    def rebuild(
+        self,
+        into: str,
+        *,
+        decide: Callable[[Rebuild], bool] = lambda result: True,
+        progress: Progress = lambda events: None,
+    ) -> Rebuild:
+        """Make `kv` or `vector` anew from the log; swapped in where `decide`, shown the comparison, says so."""
+        from soma_cli.core.operations.rebuild import rebuild_identity, rebuild_kv, rebuild_vector
+
+        if projections.check_projection(into) == KV:
+            return rebuild_kv(self.settings, self._log, self._store, decide, progress)
+        identity = rebuild_identity(settled_identity(self.settings), self._index)
+        embedder = self.adapters.embedder
+        return rebuild_vector(self.settings, self._log, self._store, self._index, embedder, identity, decide, progress)
+
+    # --- dead letters ---
+
+    def dead_letters(self) -> list[Letter]:
+        """The open dead letters, oldest first."""
+        from soma_cli.core.operations.dead_letters import letters
+
+        self.apply_kv()
+        return letters(self._log)
+
+    def dead_letter(self, position: str) -> Letter:
+        """One letter, by its own position or its source's. Raises NotFound."""
+        from soma_cli.core.operations.dead_letters import find_letter, shown
+
+        return shown(find_letter(self._log, position))
+
+    def retry_dead_letter(self, position: str, *, force: bool = False) -> LetterResult:
+        """Send a letter's event again. Raises CheckFailed where its memory has changed since, unless `force`."""
+        from soma_cli.core.operations.dead_letters import find_letter, retry
+
+        self.apply_kv()
+        epoch = projections.registered_epoch(self._log, self._store)
+        return retry(self._log, self._store, epoch, find_letter(self._log, position), force=force)
+
+    def discard_dead_letter(self, position: str) -> LetterResult:
+        """Settle a letter without sending it again."""
+        from soma_cli.core.operations.dead_letters import discard, find_letter
+
+        return discard(self._log, find_letter(self._log, position))
 
     def stats(self) -> dict[str, Any]:
         """Counts, sizes in bytes, and where the data lies."""

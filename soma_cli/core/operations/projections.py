@@ -32,7 +32,8 @@ def registered_epoch(log: EventLog, store: MemoryStore, *, new_epoch: bool = Fal
 def kv_writer(settings: Settings, log: EventLog, store: MemoryStore, max_rejects: int | None = None) -> KvWriter:
     registered_epoch(log, store)
     limit = settings.worker.max_rejects_in_a_row if max_rejects is None else max_rejects
-    return KvWriter(log, store, log.topic_id(EVENTS_TOPIC), max_rejects_in_a_row=limit)
+    topic_id = log.topic_id(EVENTS_TOPIC)
+    return KvWriter(log, store, topic_id, max_rejects_in_a_row=limit, rejects_before=store.trailing_rejects)
 
 
 def vector_indexer(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from soma_cli.core.errors import EventRejected, InputRejected, TooManyRejects, ValueRefused
 from soma_cli.core.event import decode_event
 from soma_cli.core.eventing.dead_letters import attempts_of, letter
 from soma_cli.core.memory import Entry, Outcome
-from soma_cli.core.ports import Applied, Batch, EventLog, MemoryStore
+from soma_cli.core.ports import Applied, Batch, CanonicalTables, EventLog
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.workers.projection import Tally
 
@@ -24,19 +24,34 @@ def judge(record: Record) -> Entry:
 
 
 class KvWriter:
-    """Projection into the canonical store. `max_rejects_in_a_row` = 0 means that any number is allowed."""
+    """Projection into the canonical tables, live or shadow.
+
+    `max_rejects_in_a_row` = 0 means that any number is allowed; `rejects_before` counts those of earlier processes.
+    Without `bury` (for a rebuild, whose live counterpart has done it) no dead letters are written.
+    """
 
     name = KV
 
-    def __init__(self, log: EventLog, store: MemoryStore, topic_id: str, *, max_rejects_in_a_row: int) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        tables: CanonicalTables,
+        topic_id: str,
+        *,
+        max_rejects_in_a_row: int = 0,
+        rejects_before: Callable[[int], int] = lambda limit: 0,
+        bury: bool = True,
+    ) -> None:
         self._log = log
-        self._store = store
+        self._tables = tables
         self._topic_id = topic_id
         self._max_rejects = max_rejects_in_a_row
+        self._rejects_before = rejects_before
+        self._buries = bury
         self._rejects_in_a_row: int | None = None
 
     def positions(self) -> dict[int, int]:
-        return self._store.positions(self._topic_id)
+        return self._tables.positions(self._topic_id)
 
     def process(self, partition: int, start: int, end: int, records: Sequence[Record]) -> Tally:
         entries = [judge(record) for record in records]
@@ -55,7 +70,7 @@ class KvWriter:
         # What an earlier process rejected counts too: else a worker that is restarted would drain the log bit by bit.
         streak = self._rejects_in_a_row
         if streak is None:
-            streak = self._store.trailing_rejects(self._max_rejects)
+            streak = self._rejects_before(self._max_rejects)
         stored = self.positions().get(partition, 0)
         for number, entry in enumerate(entries):
             if entry.record.offset < stored:
@@ -69,7 +84,7 @@ class KvWriter:
     def _apply(self, partition: int, start: int, end: int, entries: list[Entry]) -> Tally:
         self._bury([entry for entry in entries if entry.rejection is not None])
         try:
-            applied = self._store.apply(Batch(self._topic_id, partition, start, end, entries))
+            applied = self._tables.apply(Batch(self._topic_id, partition, start, end, entries))
         except ValueRefused as error:
             return self._isolate(partition, start, end, entries, error)
         return _tally(applied, len(entries))
@@ -89,7 +104,9 @@ class KvWriter:
 
     def _bury(self, rejected: list[Entry]) -> None:
         """Write the dead letters before the position moves past them; a crash in between writes them once more."""
-        stored = self.positions() if rejected else {}
+        if not (rejected and self._buries):
+            return
+        stored = self.positions()
         letters = [
             letter(KV, entry.record, entry.rejection, attempts_of(entry.record) + 1)
             for entry in rejected

@@ -43,9 +43,9 @@ class SqliteStoreShadow:
         self._drop_leftovers()
         self._create()
 
-    def positions(self) -> dict[int, int]:
+    def positions(self, topic_id: str) -> dict[int, int]:
         with self._database.reading() as connection:
-            return self._made.positions(connection, self._topic_id)
+            return self._made.positions(connection, topic_id)
 
     def apply(self, batch: Batch) -> Applied:
         with self._database.writing() as connection:

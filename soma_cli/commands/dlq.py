@@ -1,0 +1,189 @@
+"""soma dlq"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from soma_cli.commands.options import (
+    ExecuteOption,
+    FormatOption,
+    QuietOption,
+    YesOption,
+    confirm,
+    open_system,
+    output_of,
+)
+from soma_cli.core.errors import CheckFailed, InputRejected, SomaError, UsageError
+from soma_cli.core.results import Letter, LetterResult
+from soma_cli.core.system import MemorySystem
+from soma_cli.output import Format, Output, fields, pretty_json, say, table
+
+dlq = typer.Typer(
+    help="Dead letters: records that no retry will fix, kept with their original bytes.", no_args_is_help=True
+)
+
+PositionArgument = Annotated[
+    str | None, typer.Argument(help="Of the letter or of its source.", metavar="POSITION", show_default=False)
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All open letters: shows the plan; --execute acts.")]
+
+
+@dlq.command("list")
+def list_letters(ctx: typer.Context, format: FormatOption = Format.TEXT, quiet: QuietOption = False) -> None:
+    """List the open letters, oldest first.
+
+    Example: soma dlq list -o jsonl
+    """
+    output = output_of(ctx, format, quiet)
+    with open_system(ctx) as system:
+        found = system.dead_letters()
+    output.rows(found, _show_list, lambda item: item.position)
+
+
+@dlq.command("show")
+def show(
+    ctx: typer.Context,
+    position: Annotated[str, typer.Argument(help="Of the letter or of its source.", metavar="POSITION")],
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Show one letter with its original content.
+
+    Example: soma dlq show memory.dlq/0@0
+    """
+    output = output_of(ctx, format)
+    with open_system(ctx) as system:
+        found = system.dead_letter(position)
+    output.result(found, lambda: _show_one(found))
+
+
+@dlq.command("retry")
+def retry(
+    ctx: typer.Context,
+    position: PositionArgument = None,
+    all: AllOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Also where the memory has changed since.")] = False,
+    execute: ExecuteOption = False,
+    yes: YesOption = False,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Send letters again. A retry never overtakes a newer state unless forced.
+
+    Example: soma dlq retry memory.dlq/0@0
+    """
+    output = output_of(ctx, format)
+    with open_system(ctx) as system:
+        _act(system, output, position, "retry", lambda at: system.retry_dead_letter(at, force=force), all, execute, yes)
+
+
+@dlq.command("discard")
+def discard(
+    ctx: typer.Context,
+    position: PositionArgument = None,
+    all: AllOption = False,
+    execute: ExecuteOption = False,
+    yes: YesOption = False,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Settle letters without sending them again; their bytes stay in the log.
+
+    Example: soma dlq discard memory.dlq/0@0
+    """
+    output = output_of(ctx, format)
+    with open_system(ctx) as system:
+        _act(system, output, position, "discard", system.discard_dead_letter, all, execute, yes)
+
+
+def _act(
+    system: MemorySystem,
+    output: Output,
+    position: str | None,
+    verb: str,
+    action: Callable[[str], LetterResult],
+    all: bool,
+    execute: bool,
+    yes: bool,
+) -> None:
+    """One letter at once; all of them by plan, question and --execute."""
+    if (position is None) != all:
+        raise UsageError("name one letter's POSITION, or --all of them", hint="see `soma dlq list`")
+    if position is not None:
+        _finish(output, [_done(action, position)], [])
+        return
+    found = system.dead_letters()
+    if not execute:
+        output.rows(found, _show_list, lambda item: item.position)
+        say(f"soma: nothing was changed; add --execute to {verb} these {len(found):,} letters")
+        return
+    if found and confirm(f"{verb.capitalize()} {len(found):,} letters?", yes=yes):
+        results, failures = [], []
+        for item in found:
+            try:
+                results.append(_done(action, item.position))
+            except SomaError as error:
+                failures.append(error)
+        _finish(output, results, failures)
+
+
+def _done(action: Callable[[str], LetterResult], position: str) -> LetterResult:
+    return action(position)
+
+
+def _finish(output: Output, results: list[LetterResult], failures: list[SomaError]) -> None:
+    output.rows(results, _show_results, lambda item: item.source)
+    for failure in failures:
+        say(f"soma: {failure.message}")
+    rejected = sum(item.result == "rejected" for item in results)
+    if rejected:
+        raise InputRejected(
+            f"{rejected:,} of {len(results) + len(failures):,} letters are still no valid events and stay",
+            hint="look at them with `soma dlq show POSITION`; `soma dlq discard POSITION` settles them",
+            code="still_rejected",
+        )
+    if failures:
+        raise CheckFailed(f"{len(failures):,} letters were left as they are", code="newer_state")
+
+
+def _show_list(found: list[Letter]) -> None:
+    if not found:
+        print("no dead letters")
+        return
+    table(
+        ["position", "source", "worker", "attempts", "failed", "code", "message"],
+        (
+            (item.position, item.source, item.worker, item.attempts, item.failed_at[:19] + "Z", item.code, item.message)
+            for item in found
+        ),
+        right=[3],
+    )
+
+
+def _show_one(found: Letter) -> None:
+    content = pretty_json(found.value) if found.value is not None else f"not JSON; base64: {found.value_base64}"
+    fields(
+        [
+            ("position", found.position),
+            ("source", found.source),
+            ("worker", found.worker),
+            ("attempts", found.attempts),
+            ("failed", found.failed_at),
+            ("code", found.code),
+            ("message", found.message),
+            ("pointer", found.pointer),
+            ("key", found.key),
+            ("content", content),
+        ]
+    )
+
+
+def _show_results(results: list[LetterResult]) -> None:
+    for item in results:
+        where = f" as {item.position}" if item.position else ""
+        why = f": {item.message} (attempt {item.attempts})" if item.result == "rejected" else ""
+        print(f"{item.result} {item.source}{where}{why}")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(dlq, name="dlq")

@@ -1,0 +1,115 @@
+"""Making a projection anew from the log: into a shadow, compared with what is live, swapped in one atomic step.
+
+Live workers go on meanwhile. Killed at any point, a rebuild leaves nothing that a reader sees, and the next one cleans
+up after it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from soma_cli.core.errors import DataFolderError
+from soma_cli.core.operations.projections import kv_writer, vector_indexer
+from soma_cli.core.ports import Difference, Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
+from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.results import Rebuild
+from soma_cli.core.settings import Settings
+from soma_cli.core.workers.catch_up import catch_up, ends_of
+from soma_cli.core.workers.kv_writer import KV, KvWriter
+from soma_cli.core.workers.vector_indexer import VECTOR
+
+_BATCH = 2000
+
+Progress = Callable[[int], None]
+Decide = Callable[[Rebuild], bool]
+"""Shown the comparison; True swaps."""
+
+
+def rebuild_kv(settings: Settings, log: EventLog, store: MemoryStore, decide: Decide, progress: Progress) -> Rebuild:
+    """Fold the whole log into a shadow of the canonical tables. Access statistics stay as they are."""
+    began = time.monotonic()
+    catch_up(log, kv_writer(settings, log, store), ends_of(log), batch_size=_BATCH)
+    topic_id = log.topic_id(EVENTS_TOPIC)
+    shadow = store.shadow(topic_id)
+    writer = KvWriter(log, shadow, topic_id, bury=False)
+
+    def follow(ends: dict[int, int]) -> None:
+        catch_up(log, writer, ends, batch_size=_BATCH, progress=progress)
+
+    try:
+        follow(store.positions(topic_id))
+        result = _result(KV, shadow.compare(follow), shadow.positions(topic_id), began)
+        if decide(result):
+            shadow.swap(follow)
+            result.executed = True
+    finally:
+        shadow.discard()
+    result.elapsed_s = round(time.monotonic() - began, 3)
+    return result
+
+
+def rebuild_vector(
+    settings: Settings,
+    log: EventLog,
+    store: MemoryStore,
+    index: VectorIndex,
+    embedder: Embedder | None,
+    identity: IndexIdentity,
+    decide: Decide,
+    progress: Progress,
+) -> Rebuild:
+    """Index every live memory into a new collection of the given identity."""
+    began = time.monotonic()
+    _refresh(settings, log, store, index, embedder)
+    shadow = index.shadow(identity)
+    indexer = vector_indexer(settings, log, store, shadow, embedder, bury=False)
+
+    def follow() -> None:
+        catch_up(log, indexer, ends_of(log), batch_size=_BATCH, progress=progress)
+
+    try:
+        follow()
+        topic_id = log.topic_id(EVENTS_TOPIC)
+        result = _result(VECTOR, shadow.compare(), shadow.positions(topic_id), began)
+        if decide(result):
+            shadow.swap(follow)
+            result.executed = True
+    finally:
+        shadow.discard()
+    result.elapsed_s = round(time.monotonic() - began, 3)
+    return result
+
+
+def _refresh(
+    settings: Settings, log: EventLog, store: MemoryStore, index: VectorIndex, embedder: Embedder | None
+) -> None:
+    """Compare with an index that is up to date, where the live one can be brought there at all."""
+    try:
+        live = vector_indexer(settings, log, store, index, embedder)
+        catch_up(log, live, ends_of(log), batch_size=settings.worker.batch_size)
+    except DataFolderError:
+        pass  # it is corrupt: that is what the rebuild is for
+
+
+def rebuild_identity(settled: IndexIdentity, index: VectorIndex) -> IndexIdentity:
+    """What the new collection is to hold: what settings say, else what the live one holds."""
+    if settled.dimension is not None or settled.model_revision is not None:
+        return settled
+    try:
+        return index.identity()
+    except DataFolderError:
+        return settled
+
+
+def _result(into: str, found: Difference, positions: dict[int, int], began: float) -> Rebuild:
+    differences = {
+        "missing": found.missing,
+        "extra": found.extra,
+        "different": found.different,
+        "journal": found.journal,
+    }
+    last = {f"{EVENTS_TOPIC}/{partition}": offset - 1 for partition, offset in positions.items() if offset}
+    events = sum(positions.values())
+    elapsed = time.monotonic() - began
+    return Rebuild(into, events, found.compared, differences, found.examples, False, last, elapsed)
