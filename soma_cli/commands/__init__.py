@@ -3,6 +3,6 @@
 Each module has `add_to(app)`. The order here is the order of `soma --help`.
 """
 
-from soma_cli.commands import consume, delete, get, history, list_, produce, search, stats, store, update
+from soma_cli.commands import consume, delete, dlq, get, history, list_, produce, replay, search, stats, store, update
 
-COMMANDS = (store, get, update, history, list_, search, stats, delete, produce, consume)
+COMMANDS = (store, get, update, history, list_, search, stats, delete, produce, consume, replay, dlq)

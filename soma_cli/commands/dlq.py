@@ -110,7 +110,7 @@ def _act(
     if (position is None) != all:
         raise UsageError("name one letter's POSITION, or --all of them", hint="see `soma dlq list`")
     if position is not None:
-        _finish(output, [_done(action, position)], [])
+        _finish(output, [action(position)], [])
         return
     found = system.dead_letters()
     if not execute:
@@ -121,14 +121,10 @@ def _act(
         results, failures = [], []
         for item in found:
             try:
-                results.append(_done(action, item.position))
+                results.append(action(item.position))
             except SomaError as error:
                 failures.append(error)
         _finish(output, results, failures)
-
-
-def _done(action: Callable[[str], LetterResult], position: str) -> LetterResult:
-    return action(position)
 
 
 def _finish(output: Output, results: list[LetterResult], failures: list[SomaError]) -> None:
