@@ -3,6 +3,20 @@
 Each module has `add_to(app)`. The order here is the order of `soma --help`.
 """
 
-from soma_cli.commands import consume, delete, dlq, get, history, list_, produce, replay, search, stats, store, update
+from soma_cli.commands import (
+    consume,
+    delete,
+    dlq,
+    get,
+    history,
+    lag,
+    list_,
+    produce,
+    replay,
+    search,
+    stats,
+    store,
+    update,
+)
 
-COMMANDS = (store, get, update, history, list_, search, stats, delete, produce, consume, replay, dlq)
+COMMANDS = (store, get, update, history, list_, search, stats, delete, produce, consume, lag, replay, dlq)

@@ -30,13 +30,16 @@ from soma_cli.core.ports import EventLog, IndexQuery, MemoryStore, SearchMode, V
 from soma_cli.core.record import EVENTS_TOPIC, Position
 from soma_cli.core.results import (
     HistoryEntry,
+    LagReport,
     Letter,
     LetterResult,
     Memory,
     Outcomes,
     ProduceResult,
+    PrunePlan,
     Rebuild,
     Receipt,
+    ScoreResult,
     SearchHit,
     WaitResult,
 )
@@ -421,6 +424,75 @@ class MemorySystem:
         self.apply_kv()
         return stats(self.settings, self._log, self._store, self._index)
 
+    # --- forgetting by score ---
+
+    def prune(
+        self,
+        *,
+        policy: str | None = None,
+        threshold: float | None = None,
+        namespace: str | None = None,
+        now: str | None = None,
+        limit: int | None = None,
+        execute: bool = False,
+        actor: str | None = None,
+    ) -> PrunePlan:
+        """What the policy would forget, highest score first, `limit` at most; with `execute` that is deleted.
+
+        `now` is a time; the same memories and `now` give the same plan. Raises UsageError.
+        """
+        from soma_cli.core.operations.prune import plan
+        from soma_cli.core.operations.score import policy_of
+
+        chosen = policy_of(self.settings.scoring, policy, threshold)
+        instant = now_us() if now is None else parse_instant(now)
+        pointers = self.settings.index.text_pointers
+        self.apply_kv()
+        planned = plan(self._store, chosen, instant, namespace=namespace, limit=limit, text_pointers=pointers)
+        return self.execute_prune(planned, actor=actor) if execute else planned
+
+    def execute_prune(
+        self, plan: PrunePlan, *, actor: str | None = None, progress: Progress = lambda deletes: None
+    ) -> PrunePlan:
+        """Delete what a plan selected, but for what changed since: that is `skipped` in the plan returned."""
+        from soma_cli.core.operations.prune import execute
+
+        limits = self.settings.limits
+        return execute(self._log, self._store, plan, limits, actor=actor, apply_kv=self.apply_kv, progress=progress)
+
+    def score(
+        self, id: str, *, policy: str | None = None, threshold: float | None = None, now: str | None = None
+    ) -> ScoreResult:
+        """The prune score of a memory. Does not count as an access. Raises NotFound, UsageError."""
+        from soma_cli.core.operations.score import inputs_of, policy_of, score_result
+
+        chosen = policy_of(self.settings.scoring, policy, threshold)
+        instant = now_us() if now is None else parse_instant(now)
+        state = self._state(id)
+        inputs = inputs_of(state, self._store.access([state.id]).get(state.id))
+        return score_result(inputs, chosen, instant, {"id": state.id, "version": state.version})
+
+    def score_inputs(
+        self,
+        *,
+        importance: float = 1.0,
+        created: str | None = None,
+        last_access: str | None = None,
+        access_count: int = 0,
+        policy: str | None = None,
+        threshold: float | None = None,
+        now: str | None = None,
+    ) -> ScoreResult:
+        """The score that a memory of these inputs would have; created now if not said. Durations count from `now`."""
+        from soma_cli.core.operations.score import policy_of, score_result
+        from soma_cli.core.scoring import Inputs
+
+        chosen = policy_of(self.settings.scoring, policy, threshold)
+        instant = now_us() if now is None else parse_instant(now)
+        created_us = instant if created is None else parse_instant(created, now=instant)
+        read_us = None if last_access is None else parse_instant(last_access, now=instant)
+        return score_result(Inputs(created_us, read_us, access_count, importance), chosen, instant, {})
+
     # --- workers ---
 
     def worker(
@@ -494,6 +566,20 @@ class MemorySystem:
     def _vector_passed(self, at: Position) -> bool:
         self.apply_vector()
         return self._index.positions(self._log.topic_id(EVENTS_TOPIC)).get(at.partition, 0) > at.offset
+
+    def lag(self, *, threshold: int | None = None, max_age_s: float | None = None) -> LagReport:
+        """How far each projection is behind the log; applies nothing. Raises LogReplaced."""
+        from soma_cli.core.operations.lag import lag
+
+        return lag(
+            self.settings,
+            self._log,
+            self._store,
+            self._index,
+            now=now_us(),
+            threshold=threshold,
+            max_age_s=max_age_s,
+        )
 
     def apply_kv(self, progress: Progress | None = None) -> None:
         """Bring the canonical store up to the log. Reads do this first."""

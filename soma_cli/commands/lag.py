@@ -1,0 +1,175 @@
+"""soma lag"""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from typing import Annotated
+
+import typer
+
+from soma_cli.commands.options import FormatOption, open_system, output_of
+from soma_cli.core.errors import CheckFailed, UsageError
+from soma_cli.core.instants import format_instant, now_us, parse_duration_s
+from soma_cli.core.results import Breach, GroupLag, LagReport
+from soma_cli.output import Format, Output, console, say, table, write_json
+
+Look = Callable[[], LagReport]
+
+
+def lag(
+    ctx: typer.Context,
+    threshold: Annotated[
+        int | None, typer.Option("--threshold", help="Exit 7 where more events are waiting.", min=0, metavar="EVENTS")
+    ] = None,
+    max_age: Annotated[
+        str | None, typer.Option("--max-age", help="Exit 7 where one has waited longer.", metavar="DURATION")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    interval: Annotated[str, typer.Option("--interval", help="Time between two looks.", metavar="DURATION")] = "1s",
+    count: Annotated[int | None, typer.Option("--count", help="With --watch: look so often.", min=1)] = None,
+    format: FormatOption = Format.TEXT,
+) -> None:
+    """Show how far the projections are behind the log. Applies nothing.
+
+    Example: soma lag --threshold 1000 --max-age 60s
+    """
+    output = output_of(ctx, format)
+    max_age_s = None if max_age is None else _duration(max_age, "--max-age")
+    pause_s = _duration(interval, "--interval")
+    with open_system(ctx) as system:
+
+        def look() -> LagReport:
+            return system.lag(threshold=threshold, max_age_s=max_age_s)
+
+        report = _watch(look, pause_s, count, output) if watch else look()
+        if not watch:
+            output.result(report, lambda: _show(report))
+    if report.breaches:
+        raise _breached(report.breaches)
+
+
+def _duration(text: str, option: str) -> float:
+    seconds = parse_duration_s(text)
+    if seconds < 0:
+        raise UsageError(f"{option} {text} is negative", hint="write for example 60s")
+    return seconds
+
+
+def _watch(look: Look, pause_s: float, count: int | None, output: Output) -> LagReport:
+    """The last report; one without breaches where Ctrl-C ended it, as that is the usual way to."""
+    live = output.format is Format.TEXT and sys.stdout.isatty()
+    try:
+        return _redrawn(look, pause_s, count) if live else _streamed(look, pause_s, count, output)
+    except KeyboardInterrupt:
+        return LagReport([], [])
+
+
+def _reports(look: Look, pause_s: float, count: int | None) -> Iterator[LagReport]:
+    done = 0
+    while True:
+        yield look()
+        done += 1
+        if done == count:
+            return
+        time.sleep(pause_s)
+
+
+def _streamed(look: Look, pause_s: float, count: int | None, output: Output) -> LagReport:
+    report = LagReport([], [])
+    for report in _reports(look, pause_s, count):
+        if output.format is Format.TEXT:
+            groups = "  |  ".join(_line(group) for group in report.groups)
+            sys.stdout.write(f"{format_instant(now_us())[:19]}Z  {groups}\n")
+        else:
+            write_json(report)
+        sys.stdout.flush()
+    return report
+
+
+def _redrawn(look: Look, pause_s: float, count: int | None) -> LagReport:
+    from rich.live import Live
+    from rich.text import Text
+
+    report = LagReport([], [])
+    with Live(console=console(), auto_refresh=False) as live:
+        for report in _reports(look, pause_s, count):
+            drawn = io.StringIO()
+            with redirect_stdout(drawn):
+                _table(report)
+            lines = [drawn.getvalue(), *_notes(report), *map(_sentence, report.breaches)]
+            live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
+    return report
+
+
+def _show(report: LagReport) -> None:
+    _table(report)
+    for note in _notes(report):
+        say(note)
+
+
+def _table(report: LagReport) -> None:
+    table(
+        ["group", "partition", "committed", "end", "lag", "oldest", "rate", "time left", "state"],
+        [row for group in report.groups for row in _rows(group)],
+        right=[2, 3, 4, 5, 6, 7],
+    )
+
+
+def _rows(group: GroupLag) -> Iterator[list[object]]:
+    rate = None if group.rate_per_s is None else f"{group.rate_per_s:,.0f}/s"
+    whole: list[object] = [_time(group.oldest_age_s), rate, _time(group.eta_s), group.state.replace("_", " ")]
+    for row in group.partitions:
+        place = f"{row.topic}/{row.partition}"
+        yield [group.group, place, f"{row.committed:,}", f"{row.end:,}", f"{row.lag:,}", *whole]
+
+
+def _line(group: GroupLag) -> str:
+    oldest = f", oldest {_time(group.oldest_age_s)}" if group.oldest_age_s is not None else ""
+    rate = f", {group.rate_per_s:,.0f}/s" if group.rate_per_s else ""
+    return f"{group.group} {group.state.replace('_', ' ')}, lag {group.lag:,}{oldest}{rate}"
+
+
+def _notes(report: LagReport) -> Iterator[str]:
+    stopped = [group for group in report.groups if group.state == "stopped"]
+    for group in stopped:
+        name = group.group.rpartition("-")[2]
+        reader = "search" if name == "vector" else "read"
+        yield f"{group.group}: no worker runs; the next {reader} applies what waits, or `soma consume {name}` does"
+    for group in report.groups:
+        if group.state == "out_of_range":
+            yield f"{group.group}: its position lies behind the end of the log; see `soma doctor`"
+
+
+def _time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _sentence(breach: Breach) -> str:
+    if breach.what == "lag":
+        return f"{breach.group} is {breach.value:,.0f} events behind, more than {breach.limit:,.0f}"
+    if breach.what == "oldest_age_s":
+        return f"{breach.group} has kept an event waiting for {_time(breach.value)}, more than {_time(breach.limit)}"
+    return f"{breach.group} is at {breach.value:.0f}, but the log ends at {breach.limit:.0f}"
+
+
+def _breached(breaches: list[Breach]) -> CheckFailed:
+    lost = any(breach.what == "out_of_range" for breach in breaches)
+    return CheckFailed(
+        "; ".join(map(_sentence, breaches)),
+        hint="see `soma doctor`" if lost else "run `soma consume all`, or wait for the one that runs",
+        code="lag_breached",
+        details={"breaches": breaches},
+    )
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("lag")(lag)

@@ -1,0 +1,96 @@
+"""How far the projections are behind the log. Looks only: nothing is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from soma_cli.core.instants import MICROSECONDS
+from soma_cli.core.operations.projections import PROJECTIONS, group_name, registered_epoch
+from soma_cli.core.ports import Bounds, Committed, EventLog, MemoryStore, VectorIndex
+from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.results import Breach, GroupLag, LagReport, PartitionLag
+from soma_cli.core.settings import Settings
+from soma_cli.core.workers.kv_writer import KV
+from soma_cli.core.workers.vector_indexer import VECTOR
+
+ACTIVE, IDLE, STOPPED, OUT_OF_RANGE = "active", "idle", "stopped", "out_of_range"
+"""A worker runs; nothing to do; behind, and nobody works on it; behind the log's end: the log lost what was passed."""
+
+
+def lag(
+    settings: Settings,
+    log: EventLog,
+    store: MemoryStore,
+    index: VectorIndex,
+    *,
+    now: int,
+    threshold: int | None = None,
+    max_age_s: float | None = None,
+) -> LagReport:
+    """Records between each projection's own stored position and the end; `now` is in microseconds.
+
+    More than `threshold` records behind, an oldest record of more than `max_age_s`, and, where either is asked for, a
+    position behind the end are breaches. Raises LogReplaced.
+    """
+    registered_epoch(log, store)
+    topic_id = log.topic_id(EVENTS_TOPIC)
+    stored: dict[str, Callable[[str], dict[int, int]]] = {KV: store.positions, VECTOR: index.positions}
+    groups = [_group_lag(log, group_name(settings, name), stored[name](topic_id), now) for name in PROJECTIONS]
+    return LagReport(groups, [breach for group in groups for breach in _breaches(group, threshold, max_age_s)])
+
+
+def _group_lag(log: EventLog, group: str, positions: dict[int, int], now: int) -> GroupLag:
+    """Positions were read before the ends, so that a worker at work can't seem to be past the end."""
+    partitions = [
+        _partition_lag(partition, positions.get(partition, 0), bounds)
+        for partition, bounds in log.bounds(EVENTS_TOPIC).items()
+    ]
+    total, working = sum(partition.lag for partition in partitions), log.members(group) > 0
+    rate = _rate(log.committed(group, EVENTS_TOPIC)) if working else None
+    return GroupLag(
+        group=group,
+        state=_state(partitions, total, working),
+        lag=total,
+        oldest_age_s=_oldest_age_s(log, partitions, now),
+        rate_per_s=rate,
+        eta_s=total / rate if rate else None,
+        partitions=partitions,
+    )
+
+
+def _partition_lag(partition: int, committed: int, bounds: Bounds) -> PartitionLag:
+    passed = max(committed, bounds.beginning)
+    return PartitionLag(EVENTS_TOPIC, partition, committed, bounds.end, max(0, bounds.end - passed))
+
+
+def _state(partitions: list[PartitionLag], total: int, working: bool) -> str:
+    if any(partition.committed > partition.end for partition in partitions):
+        return OUT_OF_RANGE
+    if working:
+        return ACTIVE
+    return STOPPED if total else IDLE
+
+
+def _rate(committed: dict[int, Committed]) -> float | None:
+    """The newest commit's: a worker writes its one rate with each of its partitions."""
+    newest = max(committed.values(), key=lambda row: row.committed_at, default=None)
+    return newest.rate_per_s if newest else None
+
+
+def _oldest_age_s(log: EventLog, partitions: list[PartitionLag], now: int) -> float | None:
+    behind = (partition for partition in partitions if partition.lag)
+    unpassed = (next(log.scan(row.topic, row.partition, row.committed, row.end), None) for row in behind)
+    ages = [max(0, now - record.appended_at) / MICROSECONDS for record in unpassed if record is not None]
+    return max(ages, default=None)
+
+
+def _breaches(group: GroupLag, threshold: int | None, max_age_s: float | None) -> list[Breach]:
+    found = []
+    if threshold is not None and group.lag > threshold:
+        found.append(Breach(group.group, "lag", group.lag, threshold))
+    if max_age_s is not None and (group.oldest_age_s or 0) > max_age_s:
+        found.append(Breach(group.group, "oldest_age_s", group.oldest_age_s or 0, max_age_s))
+    if group.state == OUT_OF_RANGE and (threshold is not None or max_age_s is not None):
+        worst = max(group.partitions, key=lambda row: row.committed - row.end)
+        found.append(Breach(group.group, OUT_OF_RANGE, worst.committed, worst.end))
+    return found
