@@ -13,7 +13,7 @@ from soma_cli.core.errors import InputRejected, UsageError
 from soma_cli.core.event import version_of
 from soma_cli.core.instants import format_instant, parse_instant
 from soma_cli.core.operations.offsets import resolve_offset
-from soma_cli.core.ports import Bounds, EventLog
+from soma_cli.core.ports import EventLog
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.serialization import deserialize
 
@@ -33,24 +33,21 @@ class Selection:
 
 def select(log: EventLog, selection: Selection, stored: dict[int, int]) -> Iterator[Record]:
     """The records of the selection in log order, streamed. Raises UsageError for a bound that can't be."""
-    ranges = [
-        (partition, *_range(log, selection, partition, bounds, stored.get(partition, 0)))
-        for partition, bounds in log.bounds(EVENTS_TOPIC).items()
-    ]
-    return _limited(_selected(log, selection, ranges), selection.limit)
-
-
-def _range(log: EventLog, selection: Selection, partition: int, bounds: Bounds, stored: int) -> tuple[int, int]:
-    start, end = bounds.beginning, bounds.end
-    if selection.from_offset is not None:
-        start = resolve_offset(selection.from_offset, bounds, stored)
-    if selection.from_time is not None:
-        start = max(start, log.offset_at(EVENTS_TOPIC, partition, parse_instant(selection.from_time)))
-    if selection.to_time is not None:
-        end = min(end, log.offset_at(EVENTS_TOPIC, partition, parse_instant(selection.to_time) + 1))
-    if selection.from_time and selection.to_time and end < start:
+    since = None if selection.from_time is None else parse_instant(selection.from_time)
+    until = None if selection.to_time is None else parse_instant(selection.to_time)
+    if since is not None and until is not None and until < since:
         raise UsageError("--to lies before --from", hint="swap them")
-    return start, end
+    ranges = []
+    for partition, bounds in log.bounds(EVENTS_TOPIC).items():
+        start, end = bounds
+        if selection.from_offset is not None:
+            start = resolve_offset(selection.from_offset, bounds, stored.get(partition, 0))
+        if since is not None:
+            start = max(start, log.offset_at(EVENTS_TOPIC, partition, since))
+        if until is not None:
+            end = min(end, log.offset_at(EVENTS_TOPIC, partition, until + 1))
+        ranges.append((partition, start, end))
+    return _limited(_selected(log, selection, ranges), selection.limit)
 
 
 def _selected(log: EventLog, selection: Selection, ranges: list[tuple[int, int, int]]) -> Iterator[Record]:
