@@ -12,11 +12,14 @@ from soma_cli.commands import (
     lag,
     list_,
     produce,
+    prune,
     replay,
+    score,
     search,
     stats,
     store,
     update,
+    wait,
 )
 
-COMMANDS = (store, get, update, history, list_, search, stats, delete, produce, consume, lag, replay, dlq)
+COMMANDS = (store, get, update, history, list_, search, stats, delete, produce, consume, wait, lag, replay, prune, score, dlq)

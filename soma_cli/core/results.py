@@ -120,12 +120,18 @@ class Rebuild:
 
 @dataclass(slots=True)
 class Selected:
+    """A memory that a plan selects, and what it was scored on; `text` is the beginning of its text."""
+
     id: str
     version: int
     score: float
     terms: dict[str, float]
     namespace: str
     last_access: str | None
+    access_count: int
+    importance: float
+    created_at: str
+    text: str
 
 
 @dataclass(slots=True)
@@ -137,14 +143,17 @@ class Skipped:
 
 @dataclass(slots=True)
 class PrunePlan:
-    """`considered` memories were scored. After execution `appended` counts the deletes that were sent, `skipped`
-    names those that found their memory changed meanwhile."""
+    """`considered` memories were scored, `matching` of them above the threshold; `selected` are these, or as many of
+    them as were asked for. After execution `appended` counts the deletes that were sent, `skipped` names those that
+    found their memory changed meanwhile. `unread_selected_after_hours` is for a memory of importance 1, None = never.
+    """
 
     policy: str
     now: str
     threshold: float
     weights: dict[str, float]
     considered: int
+    matching: int
     selected: list[Selected]
     executed: bool = False
     appended: int = 0
@@ -154,6 +163,8 @@ class PrunePlan:
 
 @dataclass(slots=True)
 class ScoreResult:
+    """`prunes_at` is when the memory would be pruned if nobody reads it meanwhile; None for never."""
+
     score: float
     prune: bool
     prunes_at: str | None
@@ -162,6 +173,7 @@ class ScoreResult:
     now: str
     terms: dict[str, float]
     inputs: dict[str, Any]
+    weights: dict[str, float]
 
 
 @dataclass(slots=True)

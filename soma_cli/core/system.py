@@ -13,7 +13,6 @@ not survive `os.fork`; make one in each process.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from types import TracebackType
@@ -48,7 +47,7 @@ from soma_cli.core.wiring import Adapters, settled_identity
 from soma_cli.core.workers.kv_writer import KV
 from soma_cli.core.workers.loop import Limits, Status, Worker
 from soma_cli.core.workers.projection import Projection
-from soma_cli.core.workers.vector_indexer import VECTOR, VectorIndexer
+from soma_cli.core.workers.vector_indexer import VectorIndexer
 
 if TYPE_CHECKING:
     from soma_cli.core.operations.replay import Selection
@@ -541,31 +540,18 @@ class MemorySystem:
 
     def wait(self, position: str, what: WaitFor = "all", timeout_s: float = 30.0) -> WaitResult:
         """Wait until kv, vector or both have passed a position. Raises WaitTimedOut, EventRejected."""
-        from soma_cli.core.operations.wait import check_not_rejected, kv_outcome, vector_outcome, wait_until
+        from soma_cli.core.operations.wait import wait
 
-        began = time.monotonic()
-        at = Position.parse(position)
-        if at.topic != EVENTS_TOPIC:
-            raise UsageError(f"{position} does not lie in {EVENTS_TOPIC}", hint=f"write {EVENTS_TOPIC}/0@42")
-        topic_id, outcomes = self._log.topic_id(EVENTS_TOPIC), Outcomes()
-        wait_until(lambda: self._kv_passed(at), KV, at, timeout_s)
-        entry = kv_outcome(self._store, topic_id, at)
-        if entry is not None:
-            outcomes.kv = entry.outcome.value
-            if what != "kv":
-                left = timeout_s - (time.monotonic() - began)
-                wait_until(lambda: self._vector_passed(at), VECTOR, at, left)
-                outcomes.vector = vector_outcome(self._log, self._index, entry)
-        check_not_rejected(at, outcomes, entry.note if entry is not None else "")
-        return WaitResult(position, outcomes, time.monotonic() - began)
-
-    def _kv_passed(self, at: Position) -> bool:
-        self.apply_kv()
-        return self._store.positions(self._log.topic_id(EVENTS_TOPIC)).get(at.partition, 0) > at.offset
-
-    def _vector_passed(self, at: Position) -> bool:
-        self.apply_vector()
-        return self._index.positions(self._log.topic_id(EVENTS_TOPIC)).get(at.partition, 0) > at.offset
+        return wait(
+            self._log,
+            self._store,
+            self._index,
+            projections.kv_writer(self.settings, self._log, self._store),
+            None if what == "kv" else self._indexer(),
+            Position.parse(position),
+            timeout_s,
+            batch_size=self.settings.worker.batch_size,
+        )
 
     def lag(self, *, threshold: int | None = None, max_age_s: float | None = None) -> LagReport:
         """How far each projection is behind the log; applies nothing. Raises LogReplaced."""
