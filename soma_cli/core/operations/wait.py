@@ -3,31 +3,87 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from dataclasses import asdict
 
-from soma_cli.core.errors import EventRejected, WaitTimedOut
+from soma_cli.core.errors import EventRejected, UsageError, WaitTimedOut
 from soma_cli.core.eventing.dead_letters import read_letters
 from soma_cli.core.memory import Outcome
 from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore, VectorIndex
-from soma_cli.core.record import Position
-from soma_cli.core.results import Outcomes
+from soma_cli.core.record import EVENTS_TOPIC, Position
+from soma_cli.core.results import Outcomes, WaitResult
+from soma_cli.core.workers.catch_up import catch_up
 from soma_cli.core.workers.kv_writer import KV
+from soma_cli.core.workers.projection import Projection
 from soma_cli.core.workers.vector_indexer import VECTOR
 
 _LOOK_EVERY_S = 0.05
 
 
-def wait_until(passed: Callable[[], bool], what: str, position: Position, timeout_s: float) -> None:
-    """Look again and again until `passed`. Raises WaitTimedOut."""
-    deadline = time.monotonic() + timeout_s
-    while not passed():
-        if time.monotonic() >= deadline:
-            raise WaitTimedOut(
-                f"{what} had not passed {position} after {timeout_s:g} s",
-                hint=f"see `soma lag`; wait for it with `soma wait {position}`",
-                details={"position": str(position), "projection": what},
-            )
-        time.sleep(_LOOK_EVERY_S)
+def wait(
+    log: EventLog,
+    store: MemoryStore,
+    index: VectorIndex,
+    kv: Projection,
+    vector: Projection | None,
+    at: Position,
+    timeout_s: float,
+    *,
+    batch_size: int,
+) -> WaitResult:
+    """Wait until kv, and `vector` unless None, have passed the position, and help them along meanwhile.
+
+    Raises UsageError for a position that no event can ever have, WaitTimedOut, EventRejected.
+    """
+    began = time.monotonic()
+    _check(log, at, timeout_s)
+    outcomes, topic_id = Outcomes(), log.topic_id(EVENTS_TOPIC)
+    try:
+        _reach(log, kv, at, timeout_s, began, batch_size)
+        entry = kv_outcome(store, topic_id, at)
+        outcomes.kv = None if entry is None else entry.outcome.value
+        if vector is not None:
+            _reach(log, vector, at, timeout_s, began, batch_size)
+            outcomes.vector = None if entry is None else vector_outcome(log, index, entry)
+    except WaitTimedOut as error:
+        error.details["outcomes"] = asdict(outcomes)
+        raise
+    check_not_rejected(at, outcomes, "" if entry is None else entry.note)
+    return WaitResult(str(at), outcomes, time.monotonic() - began)
+
+
+def _check(log: EventLog, at: Position, timeout_s: float) -> None:
+    partitions = [f"{EVENTS_TOPIC}/{partition}" for partition in log.bounds(EVENTS_TOPIC)]
+    if f"{at.topic}/{at.partition}" not in partitions:
+        raise UsageError(
+            f"{at} does not lie in {EVENTS_TOPIC}", hint=f"write for example {partitions[0]}@42, as `soma store` prints"
+        )
+    if not timeout_s >= 0:
+        raise UsageError(f"{timeout_s} is no time to wait", hint="give the seconds, 0 or more")
+
+
+def _reach(
+    log: EventLog, projection: Projection, at: Position, timeout_s: float, began: float, batch_size: int
+) -> None:
+    """A batch at a time, so that a long backlog does not outlast the time; one batch is tried in any case."""
+    while (stored := projection.positions().get(at.partition, 0)) <= at.offset:
+        target = min(at.offset + 1, log.bounds(EVENTS_TOPIC)[at.partition].end, stored + batch_size)
+        if target > stored:
+            catch_up(log, projection, {at.partition: target}, batch_size=batch_size)
+            if projection.positions().get(at.partition, 0) > at.offset:
+                return
+        left = began + timeout_s - time.monotonic()
+        if left <= 0:
+            raise _timed_out(projection, at, timeout_s)
+        if target <= stored:
+            time.sleep(min(_LOOK_EVERY_S, left))
+
+
+def _timed_out(projection: Projection, at: Position, timeout_s: float) -> WaitTimedOut:
+    return WaitTimedOut(
+        f"{projection.name} had not passed {at} after {timeout_s:g} s",
+        hint=f"see `soma lag`; wait for it with `soma wait {at}`",
+        details={"position": str(at), "projection": projection.name},
+    )
 
 
 def kv_outcome(store: MemoryStore, topic_id: str, position: Position) -> JournalEntry | None:
@@ -52,5 +108,5 @@ def check_not_rejected(position: Position, outcomes: Outcomes, note: str) -> Non
             f"{' and '.join(rejecting)} rejected the event at {position}" + (f": {note}" if note else ""),
             hint="see `soma dlq list`",
             code="event_rejected",
-            details={"position": str(position)},
+            details={"position": str(position), "outcomes": asdict(outcomes)},
         )
