@@ -115,6 +115,37 @@ def test_a_busy_holder_hands_over_between_operations(make: Make, journal: Journa
     assert not journal.overlapped
 
 
+def test_a_contended_holder_does_some_work_between_two_openings(tmp_path: Path, make: Make, journal: Journal) -> None:
+    """Opening takes longer than a holder may keep others waiting, which must not count as its time."""
+
+    def slow() -> object:
+        time.sleep(0.06)
+        return journal.open()
+
+    slow_lease = Lease(tmp_path / "index", slow, journal.close)
+    rival, done, uses = make(), threading.Event(), 0
+
+    def work() -> None:
+        while not done.is_set():
+            with rival.use():
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        end = time.monotonic() + 0.6
+        while time.monotonic() < end:
+            with slow_lease.use():
+                uses += 1
+                time.sleep(0.001)
+    finally:
+        done.set()
+        thread.join()
+        slow_lease.release()
+    assert journal.opened > 2, "nobody handed over"
+    assert uses > 3 * journal.opened
+
+
 def test_an_operation_in_progress_is_waited_for(make: Make, journal: Journal) -> None:
     holder, waiter = make(), make(wait_s=0.2)
     with holder.use():
@@ -199,13 +230,18 @@ def test_hold_opens_nothing_and_drop_keeps_the_lock(make: Make, journal: Journal
             assert journal.opened == 2
 
 
-def test_watching_threads_end_with_their_tenure(make: Make) -> None:
+def test_one_thread_watches_while_the_lease_is_held_and_none_after(make: Make) -> None:
+    def watchers() -> int:
+        return sum(thread.name == "soma-index-lease" for thread in threading.enumerate())
+
     lease = make(idle_s=60)
     for _ in range(10):
+        lease.release()
         with lease.use():
             pass
-        lease.release()
-    assert until(lambda: not any(thread.name == "soma-index-lease" for thread in threading.enumerate()))
+    assert until(lambda: watchers() == 1)
+    lease.release()
+    assert until(lambda: watchers() == 0)
 
 
 def test_kill_9_of_the_holder_frees_the_lease(tmp_path: Path, make: Make) -> None:

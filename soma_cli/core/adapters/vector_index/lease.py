@@ -26,7 +26,7 @@ POLL_S = 0.003
 WATCH_S = 0.02
 """How often a holder that is between operations looks for waiters."""
 TENURE_S = 0.03
-"""A holder keeps the resource this long even if others wait: changing hands costs more than most operations."""
+"""A holder keeps what it opened this long even if others wait: changing hands costs more than most operations."""
 
 
 class Lease(Generic[R]):
@@ -56,7 +56,7 @@ class Lease(Generic[R]):
         self._depth = 0
         self._held = False
         self._resource: R | None = None
-        self._taken_at = self._used_at = self._looked_at = 0.0
+        self._taken_at = self._opened_at = self._used_at = self._looked_at = 0.0
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -84,6 +84,7 @@ class Lease(Generic[R]):
         with self.hold():
             if self._resource is None:
                 self._resource = self._open()
+                self._opened_at = time.monotonic()
             yield self._resource
 
     def drop(self) -> None:
@@ -119,7 +120,7 @@ class Lease(Generic[R]):
 
     def _hand_over(self) -> None:
         now = time.monotonic()
-        if now - self._taken_at < TENURE_S or now - self._looked_at < POLL_S:
+        if now - self._opened_at < TENURE_S or now - self._looked_at < POLL_S:
             return
         self._looked_at = now
         if self._someone_waits():
@@ -148,8 +149,7 @@ class Lease(Generic[R]):
                 try:
                     if not self._held or self._taken_at != tenure:
                         return
-                    if not self._depth:
-                        self._rest()
+                    self._rest()
                 finally:
                     self._mutex.release()
 

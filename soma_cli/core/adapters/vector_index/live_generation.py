@@ -62,7 +62,9 @@ class LiveGeneration:
     def _open(self) -> EdgeCollection:
         meta = self.meta()
         if meta is not None:
-            return EdgeCollection(self.root / (self._name() or ""), meta)
+            collection = EdgeCollection(self.root / (self._name() or ""), meta)
+            collection.load()
+            return collection
         folder = generations.new_generation(self.root)
         made = EdgeCollection.create(folder, self._identity, self.language)
         generations.set_live(self.root, folder.name)
