@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from soma_cli.commands.options import FormatOption, open_system, output_of
 from soma_cli.commands.worker_status import StatusLine, stopped_by_signals
-from soma_cli.core.results import ConsumeResult
-from soma_cli.core.workers.loop import Worker, run_together
 from soma_cli.output import Format, Output, say
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import ConsumeResult
+    from soma_cli.core.workers.loop import Worker
 
 
 class WorkerName(StrEnum):
@@ -42,6 +44,8 @@ def consume(
 
     Example: soma consume all
     """
+    from soma_cli.core.workers.loop import run_together
+
     output = output_of(ctx, format)
     began = time.monotonic()
     with open_system(ctx) as system:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,9 +17,11 @@ from soma_cli.commands.options import (
     output_of,
 )
 from soma_cli.core.errors import CheckFailed, InputRejected, SomaError, UsageError
-from soma_cli.core.results import Letter, LetterResult
-from soma_cli.core.system import MemorySystem
 from soma_cli.output import Format, Output, fields, pretty_json, say, table
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import Letter, LetterResult
+    from soma_cli.core.system import MemorySystem
 
 dlq = typer.Typer(
     help="Dead letters: records that no retry will fix, kept with their original bytes.", no_args_is_help=True

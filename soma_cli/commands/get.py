@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from soma_cli.commands.options import FormatOption, IdArgument, QuietOption, open_system, output_of
-from soma_cli.core.results import Memory
 from soma_cli.output import Format, fields, pretty_json
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import Memory
 
 
 def get(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from soma_cli.commands.options import FormatOption, IdArgument, QuietOption, open_system, output_of
-from soma_cli.core.results import HistoryEntry
 from soma_cli.output import Format, one_line, table
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import HistoryEntry
 
 
 def history(ctx: typer.Context, id: IdArgument, format: FormatOption = Format.TEXT, quiet: QuietOption = False) -> None:

@@ -8,14 +8,16 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
 from soma_cli.commands.options import FormatOption, NamespaceOption, QuietOption, file_error, open_system, output_of
 from soma_cli.core.errors import InputRejected, UsageError
-from soma_cli.core.results import ProduceResult
 from soma_cli.output import Format, fields, progress, say
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import ProduceResult
 
 _MOST_SHOWN = 10
 

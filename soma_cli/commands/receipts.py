@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from soma_cli.core.errors import SomaError
-from soma_cli.core.results import Outcomes, Receipt
 from soma_cli.output import Output
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import Receipt
 
 
 class WaitChoice(StrEnum):
@@ -43,5 +45,7 @@ def receipt_shown(output: Output) -> Iterator[None]:
     except SomaError as error:
         held = error.details.get("receipt")
         if isinstance(held, dict):
+            from soma_cli.core.results import Outcomes, Receipt
+
             show_receipt(output, Receipt(**{**held, "outcomes": Outcomes(**held["outcomes"])}), "appended")
         raise

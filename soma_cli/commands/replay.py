@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,10 +19,12 @@ from soma_cli.commands.options import (
     output_of,
 )
 from soma_cli.core.errors import UsageError
-from soma_cli.core.operations.replay import Selection
-from soma_cli.core.results import Rebuild
-from soma_cli.core.system import MemorySystem
 from soma_cli.output import Format, Output, fields, progress, say
+
+if TYPE_CHECKING:
+    from soma_cli.core.operations.replay import Selection
+    from soma_cli.core.results import Rebuild
+    from soma_cli.core.system import MemorySystem
 
 
 class Target(StrEnum):
@@ -61,6 +63,8 @@ def replay(
 
     Example: soma replay --into kv --execute
     """
+    from soma_cli.core.operations.replay import Selection
+
     output = output_of(ctx, format, quiet)
     selection = Selection(from_offset, from_time, to_time, id, namespace, type.value if type else None, limit)
     with open_system(ctx) as system:

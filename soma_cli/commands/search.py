@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,8 +16,10 @@ from soma_cli.commands.options import (
     output_of,
     read_embedding,
 )
-from soma_cli.core.results import SearchHit
 from soma_cli.output import Format, one_line, progress, table
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import SearchHit
 
 
 class ModeChoice(StrEnum):

@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
 
-from soma_cli.core.workers.loop import Status, Worker
 from soma_cli.output import say
+
+if TYPE_CHECKING:
+    from soma_cli.core.workers.loop import Status, Worker
 
 _REDRAW_S = 0.2
 
