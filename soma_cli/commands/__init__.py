@@ -22,4 +22,21 @@ from soma_cli.commands import (
     wait,
 )
 
-COMMANDS = (store, get, update, history, list_, search, stats, delete, produce, consume, wait, lag, replay, prune, score, dlq)
+COMMANDS = (
+    store,
+    get,
+    update,
+    history,
+    list_,
+    search,
+    stats,
+    delete,
+    produce,
+    consume,
+    wait,
+    lag,
+    replay,
+    prune,
+    score,
+    dlq,
+)
