@@ -10,11 +10,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import orjson
 from filelock import FileLock, Timeout
 
-from soma_cli.core.adapters.data_folder import DataFolder
+from soma_cli.core.adapters.data_folder import DataFolder, folder_error
 from soma_cli.core.adapters.sqlite import Database, named_queries
 from soma_cli.core.errors import NotFound, UsageError
 from soma_cli.core.instants import now_us
@@ -99,8 +100,8 @@ class SqliteEventLog:
 
     def scan(self, topic: str, partition: int, start: int, end: int, key: bytes | None = None) -> Iterator[Record]:
         _check_partition(topic, partition)
-        base = self._range(topic)[0]
-        at, behind = base + max(start, 0), base + end
+        base, limit = self._range(topic)
+        at, behind = base + max(start, 0), min(base + end, limit)
         while at < behind:
             chunk = self._read(topic, at, behind, _SCAN_CHUNK, key)
             yield from chunk
@@ -122,7 +123,7 @@ class SqliteEventLog:
     def read(self, topic: str, start: int, limit: int) -> list[Record]:
         """Up to `limit` records from `start` on, at once."""
         first, behind = self._range(topic)
-        return self._read(topic, first + start, behind, limit)
+        return self._read(topic, min(first + max(start, 0), behind), behind, limit)
 
     def offset_at(self, topic: str, partition: int, instant: int) -> int:
         """By bisection: append times never fall within a topic, and offsets have no gaps here."""
@@ -137,18 +138,23 @@ class SqliteEventLog:
         return low
 
     def consumer(self, group: str, topic: str, start: Callable[[int], int]) -> SqliteConsumer:
-        member = self._join(group)
-        return SqliteConsumer(self, group, topic, start(PARTITION), member, self._poll_interval_s)
+        offset = start(PARTITION)
+        return SqliteConsumer(self, group, topic, offset, self._join(group), self._poll_interval_s)
 
     def _join(self, group: str) -> FileLock:
         """A lock file is a member: the operating system takes the lock back when its process dies."""
-        self._members.mkdir(exist_ok=True)
-        member = FileLock(self._members / f"{group}.{os.getpid()}.{next(_MEMBER_NUMBERS)}.lock", thread_local=False)
-        member.acquire()
+        name = f"{quote(group, safe='')}.{os.getpid()}.{next(_MEMBER_NUMBERS)}.lock"
+        member = FileLock(self._members / name, thread_local=False)
+        try:
+            self._members.mkdir(exist_ok=True)
+            member.acquire()
+        except OSError as error:
+            raise folder_error(self._members.parent, error) from error
         return member
 
     def members(self, group: str) -> int:
-        return sum(_is_alive(path) for path in self._members.glob(f"{group}.*.lock"))
+        name = quote(group, safe="")
+        return sum(_is_alive(path) for path in self._members.glob("*.lock") if path.name.rsplit(".", 3)[0] == name)
 
     def committed(self, group: str, topic: str) -> dict[int, Committed]:
         with self._database.reading() as connection:
