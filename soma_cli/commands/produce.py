@@ -40,7 +40,7 @@ def produce(
     """
     output = output_of(ctx, format, quiet)
     with _opened(file, seekable=atomic) as lines, open_system(ctx) as system:
-        checked = system.check_lines(lines, namespace=namespace, key=key) if atomic else None
+        checked = system.produce(lines, namespace=namespace, key=key, rehearse=True) if atomic else None
         if checked is not None and checked.rejected:
             checked.accepted = 0
             result = checked

@@ -40,6 +40,7 @@ from soma_cli.core.results import (
     Receipt,
     ScoreResult,
     SearchHit,
+    TraceResult,
     WaitResult,
 )
 from soma_cli.core.settings import Settings
@@ -142,7 +143,7 @@ class MemorySystem:
             actor=actor,
             if_version=if_version,
         )
-        return self._append(draft, wait, wait_timeout_s)
+        return self._append(draft, wait, wait_timeout_s, write.content_given(timestamp=timestamp))
 
     def update(
         self,
@@ -165,8 +166,7 @@ class MemorySystem:
 
         Raises NotFound where the memory is absent or deleted, CheckFailed where `if_version` is not its version.
         """
-        state = self._state(id)
-        write.check_version(state, if_version, UPDATED)
+        state = self._known_state(id)
         draft = Draft(
             payload=_payload(payload, text),
             type=UPDATED,
@@ -180,7 +180,8 @@ class MemorySystem:
             actor=actor,
             if_version=if_version,
         )
-        return self._append(draft, wait, wait_timeout_s)
+        compared = write.content_given(importance=importance, timestamp=timestamp)
+        return self._append(draft, wait, wait_timeout_s, compared, changes=True)
 
     def delete(
         self,
@@ -194,8 +195,7 @@ class MemorySystem:
         wait_timeout_s: float = 30.0,
     ) -> Receipt:
         """Append a `deleted` event. Its past stays in the log and in `history`. Raises NotFound, CheckFailed."""
-        state = self._state(id)
-        write.check_version(state, if_version, DELETED)
+        state = self._known_state(id)
         draft = Draft(
             payload={},
             type=DELETED,
@@ -206,12 +206,25 @@ class MemorySystem:
             key=idempotency_key,
             if_version=if_version,
         )
-        return self._append(draft, wait, wait_timeout_s)
+        return self._append(draft, wait, wait_timeout_s, write.content_given(), changes=True)
 
-    def _append(self, draft: Draft, wait: WaitFor | None, wait_timeout_s: float) -> Receipt:
+    def _append(
+        self,
+        draft: Draft,
+        wait: WaitFor | None,
+        wait_timeout_s: float,
+        compared: write.Compared,
+        *,
+        changes: bool = False,
+    ) -> Receipt:
+        """Append the event, unless its key was used before. `changes`: the memory must be there to be changed."""
         event = build_event(draft, self.settings.limits)
         self._check_dimension(event)
-        receipt = self._earlier(event, draft) or write.append_one(self._log, event)
+        receipt = self._earlier(event, compared) if draft.key is not None else None
+        if receipt is None:
+            if changes:
+                write.check_version(read.live_state(self._store, event.id), draft.if_version, event.type)
+            receipt = write.append_one(self._log, event)
         if wait is not None or event.if_version is not None:
             receipt.outcomes = self._settled(receipt, wait or "kv", wait_timeout_s)
         return receipt
@@ -232,11 +245,10 @@ class MemorySystem:
             )
         return outcomes
 
-    def _earlier(self, event: MemoryEvent, draft: Draft) -> Receipt | None:
-        if draft.key is None:
-            return None
+    def _earlier(self, event: MemoryEvent, compared: write.Compared) -> Receipt | None:
+        """The receipt of the same call, made before."""
         self.apply_kv()
-        return write.earlier_receipt(self._store, event, compare_timestamp=draft.timestamp is not None)
+        return write.earlier_receipt(self._store, event, compared)
 
     def _check_dimension(self, event: MemoryEvent) -> None:
         """Refuse at once what the indexer would bury: an embedding of the index's own model that does not fit it."""
@@ -258,25 +270,20 @@ class MemorySystem:
         *,
         namespace: str | None = None,
         key: str | None = None,
+        rehearse: bool = False,
         progress: Progress = lambda lines: None,
     ) -> ProduceResult:
-        """Append an event for every good line of JSON: whole events, parts of one, or lines of `replay`."""
+        """Append an event for every good line of JSON: whole events, parts of one, or lines of `replay`.
+
+        To `rehearse` is to find out which lines would be rejected, and append nothing. `progress` is told how many
+        more lines are done.
+        """
         from soma_cli.core.operations.produce import LineReader, produce
 
         epoch = projections.registered_epoch(self._log, self._store)
         reader = LineReader(self.settings.limits, namespace, key)
         self.apply_kv()
-        return produce(self._log, self._store, reader, lines, epoch=epoch, progress=progress)
-
-    def check_lines(
-        self, lines: Iterable[bytes], *, namespace: str | None = None, key: str | None = None
-    ) -> ProduceResult:
-        """What `produce` would reject by the lines alone; appends nothing."""
-        from soma_cli.core.operations.produce import LineReader
-
-        reader = LineReader(self.settings.limits, namespace, key)
-        accepted = sum(1 for _ in reader.read(lines))
-        return ProduceResult(accepted=accepted, rejected=reader.rejected, rejects=reader.rejects)
+        return produce(self._log, self._store, reader, lines, epoch=epoch, rehearse=rehearse, progress=progress)
 
     # --- reading ---
 
@@ -351,8 +358,15 @@ class MemorySystem:
         return hits
 
     def _state(self, id: str) -> MemoryState:
+        """The state of a live memory. Raises NotFound."""
         self.apply_kv()
         return read.live_state(self._store, read.check_id(id))
+
+    def _known_state(self, id: str) -> MemoryState:
+        """The memory's state, a tombstone too. Raises NotFound."""
+        id = read.check_id(id)
+        self.apply_kv()
+        return read.known_state(self._store, id)
 
     def _count_access(self, ids: list[str]) -> None:
         """Statistics must not fail a read: a full disk or a read-only folder costs the count, not the answer."""
@@ -566,6 +580,12 @@ class MemorySystem:
             threshold=threshold,
             max_age_s=max_age_s,
         )
+
+    def trace(self, event_id: str) -> TraceResult:
+        """Where an event is in every projection, with times; applies nothing. Raises NotFound, LogReplaced."""
+        from soma_cli.core.operations.trace import trace
+
+        return trace(self._log, self._store, self._index, event_id)
 
     def apply_kv(self, progress: Progress | None = None) -> None:
         """Bring the canonical store up to the log. Reads do this first."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from soma_cli.core.errors import EventRejected, InputRejected, SomaError, UsageError
 from soma_cli.core.event import MemoryEvent, offset_of, version_of
 from soma_cli.core.eventing.producer import Draft, append_events, build_event, check_event
-from soma_cli.core.operations.write import check_same_content, earlier_positions
+from soma_cli.core.operations.write import Compared, check_same_content, earlier_positions
 from soma_cli.core.ports import Appended, EventLog, MemoryStore
 from soma_cli.core.results import ProduceResult, Reject
 from soma_cli.core.serialization import deserialize, serialize
@@ -109,14 +109,17 @@ def produce(
     lines: Iterable[bytes],
     *,
     epoch: int,
+    rehearse: bool = False,
     progress: Callable[[int], None] = lambda lines: None,
 ) -> ProduceResult:
     """Append the event of every good line; what an earlier run appended is not appended again.
 
-    The journal must be up to date. `progress` is told how many lines are done.
+    The journal must be up to date. `progress` is told how many more lines are done. To `rehearse` is to find out which
+    lines would be rejected, and append nothing.
     """
-    run = _Run(log, store, reader, epoch)
+    run = _Run(log, store, reader, epoch, rehearse=rehearse)
     batch: list[Line] = []
+    done = 0
     for line in reader.read(lines):
         # What this event waits for may be in the batch: its version is known only once that is appended.
         if line.event.if_version is not None and line.replayed is not None and batch:
@@ -125,8 +128,8 @@ def produce(
         batch.append(line)
         if len(batch) >= _BATCH:
             run.append(batch)
-            progress(line.number)
-            batch = []
+            progress(line.number - done)
+            batch, done = [], line.number
     run.append(batch)
     run.result.rejected, run.result.rejects = reader.rejected, reader.rejects
     return run.result
@@ -135,8 +138,9 @@ def produce(
 class _Run:
     """One bulk run: its result so far, and which versions replayed events got here."""
 
-    def __init__(self, log: EventLog, store: MemoryStore, reader: LineReader, epoch: int) -> None:
+    def __init__(self, log: EventLog, store: MemoryStore, reader: LineReader, epoch: int, *, rehearse: bool) -> None:
         self.result = ProduceResult()
+        self._rehearse = rehearse
         self._log = log
         self._store = store
         self._reader = reader
@@ -147,6 +151,11 @@ class _Run:
     def append(self, lines: list[Line]) -> None:
         fresh = self._fresh([line for line in lines if self._translated(line)])
         if not fresh:
+            return
+        if self._rehearse:
+            self.result.accepted += len(fresh)
+            for line in fresh:
+                self._remember(line, offset_of(line.replayed or 0))
             return
         appended = append_events(self._log, [line.event for line in fresh])
         for line, receipt in zip(fresh, appended, strict=True):
@@ -170,7 +179,7 @@ class _Run:
         if found is None:
             return False
         try:
-            check_same_content(line.event, found, compare_timestamp=line.has_timestamp)
+            check_same_content(line.event, found, Compared(importance=True, timestamp=line.has_timestamp))
         except SomaError as error:
             self._reader.reject(line.number, error)
             return True

@@ -39,11 +39,17 @@ def memory_of(state: MemoryState, access: Access | None) -> Memory:
     )
 
 
-def live_state(store: MemoryStore, id: str) -> MemoryState:
-    """The state of a live memory. Raises NotFound, which says when, by whom and why a deleted one was forgotten."""
+def known_state(store: MemoryStore, id: str) -> MemoryState:
+    """The state of a memory, live or deleted. Raises NotFound where there never was one."""
     state = store.states([id]).get(id)
     if state is None:
         raise NotFound(f"there is no memory {id}", details={"id": id})
+    return state
+
+
+def live_state(store: MemoryStore, id: str) -> MemoryState:
+    """The state of a live memory. Raises NotFound, which says when, by whom and why a deleted one was forgotten."""
+    state = known_state(store, id)
     if state.deleted:
         raise forgotten(state, store.history(id))
     return state

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from soma_cli.core.errors import CheckFailed, IdempotencyConflict
 from soma_cli.core.event import DELETED, MemoryEvent
 from soma_cli.core.eventing.producer import append_events
@@ -9,6 +11,8 @@ from soma_cli.core.memory import EventKey, MemoryState
 from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore
 from soma_cli.core.results import Receipt
 from soma_cli.core.serialization import deserialize
+
+NOT_ASKED = object()
 
 
 def append_one(log: EventLog, event: MemoryEvent) -> Receipt:
@@ -20,24 +24,36 @@ def receipt(event: MemoryEvent, position: str, *, duplicate: bool | None) -> Rec
     return Receipt(event.id, event.event_id, position, event.type, event.namespace, duplicate)
 
 
-def earlier_receipt(store: MemoryStore, event: MemoryEvent, *, compare_timestamp: bool) -> Receipt | None:
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Which fields of a repeated call must be the same: not those that were filled in for the caller."""
+
+    importance: bool
+    timestamp: bool
+
+
+def content_given(importance: object = NOT_ASKED, timestamp: object = None) -> Compared:
+    """`importance` left out means that nothing but the caller settles it."""
+    return Compared(importance=importance is not None, timestamp=timestamp is not None)
+
+
+def earlier_receipt(store: MemoryStore, event: MemoryEvent, compared: Compared) -> Receipt | None:
     """The receipt of the same event where the journal holds it. Raises IdempotencyConflict for other content."""
     key = (event.id, event.event_id)
     found = store.first_positions([key]).get(key)
     if found is None:
         return None
-    check_same_content(event, found, compare_timestamp=compare_timestamp)
+    check_same_content(event, found, compared)
     return receipt(event, str(found.position), duplicate=True)
 
 
-def check_same_content(event: MemoryEvent, found: JournalEntry, *, compare_timestamp: bool) -> None:
-    """The same key must mean the same event. The timestamp counts only where the caller gave one."""
+def check_same_content(event: MemoryEvent, found: JournalEntry, compared: Compared) -> None:
+    """The same key must mean the same event."""
     assert found.event is not None
     ours, theirs = deserialize(event.value), deserialize(found.event)
-    if not compare_timestamp:
-        ours.pop("timestamp")
-        theirs.pop("timestamp")
-    differing = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    filled_in = {name for name in ("importance", "timestamp") if not getattr(compared, name)}
+    names = {*ours, *theirs} - filled_in
+    differing = sorted(name for name in names if ours.get(name) != theirs.get(name))
     if differing:
         raise IdempotencyConflict(
             f"the same idempotency key was used at {found.position} with other content ({', '.join(differing)} differ)",
