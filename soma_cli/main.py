@@ -54,7 +54,7 @@ app = typer.Typer(
     help="Event-sourced memory for AI agents: every change is an event in a durable log, all else is rebuilt from it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

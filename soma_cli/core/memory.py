@@ -6,14 +6,13 @@ Nothing here knows a clock, a database or a configuration, so every projection, 
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping, MutableSet
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from soma_cli.core.errors import InputRejected
 from soma_cli.core.event import CREATED, DELETED, NO_STATE, UPDATED, MemoryEvent, version_of
 from soma_cli.core.record import Record
-from soma_cli.core.serialization import deserialize, serialize
+from soma_cli.core.serialization import deserialize, serialize_known
 
 
 class Outcome(StrEnum):
@@ -25,8 +24,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryState:
+class MemoryState(NamedTuple):
     """A memory as its events made it. A deleted one is a tombstone: no payload, everything else kept.
 
     `payload_json` is the payload's JSON; `created_at` and `updated_at` are append times in microseconds.
@@ -97,8 +95,7 @@ def _state_after(
 ) -> MemoryState:
     deleted = event.type == DELETED
     if deleted and state is not None:
-        return replace(
-            state,
+        return state._replace(
             payload_json=b"{}",
             updated_at=appended_at,
             version=version,
@@ -109,7 +106,7 @@ def _state_after(
     return MemoryState(
         id=event.id,
         namespace=event.namespace,
-        payload_json=b"{}" if deleted else serialize(event.payload),
+        payload_json=b"{}" if deleted else serialize_known(event.payload),
         importance=event.importance,
         created_at=state.created_at if state is not None and alive else appended_at,
         updated_at=appended_at,

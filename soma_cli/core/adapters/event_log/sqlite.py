@@ -25,6 +25,7 @@ from soma_cli.core.record import DEAD_LETTER_TOPIC, EVENTS_TOPIC, Headers, NewRe
 PARTITION = 0
 _SQL = Path(__file__).parent / "sql"
 _OFFSET_BITS = 40
+_OFFSETS = (1 << _OFFSET_BITS) - 1
 _SCAN_CHUNK = 1000
 _MEMBER_NUMBERS = itertools.count()
 
@@ -116,7 +117,7 @@ class SqliteEventLog:
             else:
                 rows = connection.execute(self._queries["read_key"], (at, behind, key, limit)).fetchall()
         return [
-            Record(topic, PARTITION, _offset(seq), appended_at, row_key, value, _unpacked(headers))
+            Record(topic, PARTITION, seq & _OFFSETS, appended_at, row_key, value, _unpacked(headers) if headers else ())
             for seq, appended_at, row_key, value, headers in rows
         ]
 
@@ -228,7 +229,7 @@ def _check_partition(topic: str, partition: int) -> None:
 
 
 def _offset(seq: int) -> int:
-    return seq & ((1 << _OFFSET_BITS) - 1)
+    return seq & _OFFSETS
 
 
 def _packed(headers: Headers) -> bytes | None:
@@ -238,7 +239,5 @@ def _packed(headers: Headers) -> bytes | None:
     return orjson.dumps([(name, base64.b64encode(value).decode()) for name, value in headers])
 
 
-def _unpacked(headers: bytes | None) -> Headers:
-    if headers is None:
-        return ()
+def _unpacked(headers: bytes) -> Headers:
     return tuple((name, base64.b64decode(value)) for name, value in orjson.loads(headers))

@@ -94,18 +94,9 @@ def log_replaced(topic_id: str) -> LogReplaced:
 
 
 def row_of(state: MemoryState) -> tuple[object, ...]:
-    return (
-        state.id,
-        state.namespace,
-        state.payload_json.decode(),
-        state.importance,
-        state.created_at,
-        state.updated_at,
-        state.version,
-        state.last_event_id,
-        state.model_revision,
-        state.deleted,
-    )
+    """The columns of `memories` are the fields of a state, in their order."""
+    id, namespace, payload_json, *rest = state
+    return (id, namespace, payload_json.decode(), *rest)
 
 
 def state_of(row: tuple[str, str, str, float, int, int, int, str, str | None, int]) -> MemoryState:
