@@ -18,6 +18,7 @@ from soma_cli.commands import (
     search,
     stats,
     store,
+    trace,
     update,
     wait,
 )
@@ -34,6 +35,7 @@ COMMANDS = (
     produce,
     consume,
     wait,
+    trace,
     lag,
     replay,
     prune,

@@ -248,16 +248,25 @@ class WaitResult:
 
 @dataclass(slots=True)
 class TraceStep:
+    """One place where an event was looked for: `log`, `kv`, `vector`, `dlq` or `memory`; `at` is when it got there.
+
+    `position` names the occurrence of the event: one that was sent twice lies at two.
+    """
+
     where: str
     state: str
     at: str | None
     detail: str
+    position: str
 
 
 @dataclass(slots=True)
 class TraceResult:
+    """`position` is the first occurrence's; `id` the memory's, None where a rejected event names none."""
+
     event_id: str
-    id: str
+    id: str | None
+    type: str | None
     position: str
     steps: list[TraceStep]
 

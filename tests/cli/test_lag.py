@@ -187,7 +187,7 @@ def test_watch_on_a_pipe_prints_an_object_or_a_line_each_time(folder: Path) -> N
 def test_ctrl_c_ends_a_watch_with_exit_0(folder: Path) -> None:
     store(folder, 1)
     command = [sys.executable, "-m", "soma_cli", "lag", "--watch", "--interval", "20s", "--threshold", "0"]
-    environ = {**os.environ, "SOMA_DATA_DIR": str(folder)}
+    environ = {**os.environ, "SOMA_DATA_DIR": str(folder), "PYTHONUNBUFFERED": ""}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert select.select([process.stdout], [], [], 10)[0], "the first line was not flushed"
