@@ -91,7 +91,7 @@ def _meaning(plan: PrunePlan) -> str:
     """What these weights mean: the sign of two of them is easily taken for its opposite."""
     hours = plan.unread_selected_after_hours
     when = "is never selected" if hours is None else f"is selected after {hours:,.1f} hours"
-    return f"A memory of importance 1 that nobody reads {when}. {_effects(plan.weights)}"
+    return f"A memory of importance 1 that nobody reads {when}. {_effects(plan.weights)}".rstrip()
 
 
 def _effects(weights: dict[str, float]) -> str:
