@@ -4,6 +4,7 @@ Each module has `add_to(app)`. The order here is the order of `soma --help`.
 """
 
 from soma_cli.commands import (
+    config,
     consume,
     delete,
     dlq,
@@ -14,6 +15,7 @@ from soma_cli.commands import (
     produce,
     prune,
     replay,
+    schema,
     score,
     search,
     stats,
@@ -41,4 +43,6 @@ COMMANDS = (
     prune,
     score,
     dlq,
+    config,
+    schema,
 )

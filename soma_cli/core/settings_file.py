@@ -30,14 +30,25 @@ def find_file(named: Path | None, environ: Mapping[str, str], cwd: Path) -> Sett
 
     Raises ConfigurationError if a named file is missing, or any is unreadable or not proper YAML.
     """
-    if named is None and environ.get("SOMA_CONFIG"):
-        named = Path(environ["SOMA_CONFIG"])
+    named = _named(named, environ)
     if named is not None:
         return _read(_expanded(named, cwd), str(named))
     for path, name in _usual_places(environ, cwd):
         if _exists(path, name):
             return _read(path, name)
     return None
+
+
+def places(named: Path | None, environ: Mapping[str, str], cwd: Path) -> list[Path]:
+    """Where `find_file` looks, in its order: at the named file alone, where there is one."""
+    named = _named(named, environ)
+    return [path for path, _ in _usual_places(environ, cwd)] if named is None else [_expanded(named, cwd)]
+
+
+def _named(named: Path | None, environ: Mapping[str, str]) -> Path | None:
+    if named is None and environ.get("SOMA_CONFIG"):
+        return Path(environ["SOMA_CONFIG"])
+    return named
 
 
 def _usual_places(environ: Mapping[str, str], cwd: Path) -> list[tuple[Path, str]]:

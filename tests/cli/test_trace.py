@@ -89,7 +89,7 @@ def test_an_event_that_was_sent_twice_has_both_its_positions(folder: Path) -> No
 
 
 def test_a_rejected_event_is_found_with_its_dead_letter(folder: Path) -> None:
-    made(folder, "store", "--text", "one")
+    good = made(folder, "store", "--text", "one")
     append(folder, b"no id", b'{"event_id": "bad-one", "id": 7}')
     assert states(made(folder, "trace", "bad-one"), "memory.events/0@1")["kv"] == "pending"
     soma(folder, "search", "one")
@@ -104,6 +104,7 @@ def test_a_rejected_event_is_found_with_its_dead_letter(folder: Path) -> None:
     letter = traced["steps"][-1]
     assert letter["detail"].startswith("kv, attempt 1: the event does not match the schema")
     assert letter["at"] is not None
+    assert {step["position"] for step in made(folder, "trace", good["event_id"])["steps"]} == {"memory.events/0@0"}
     assert soma(folder, "dlq", "discard", "memory.events/0@1").exit_code == 0
     assert "dlq" not in states(made(folder, "trace", "bad-one"), "memory.events/0@1")
 
