@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,6 @@ Open = Callable[[], EventLog]
 @pytest.fixture(params=sorted(LOGS))
 def adapter(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return tmp_path / "place"
 
 
 @pytest.fixture
@@ -121,25 +118,16 @@ def test_append_of_nothing(log: EventLog) -> None:
 
 
 def test_offsets_grow(open_log: Open, log: EventLog) -> None:
-    failures: list[BaseException] = []
-
     def work(number: int) -> None:
-        try:
-            client = open_log()
-            for event in range(20):
-                client.append([new_record(number, event)])
-        except BaseException as error:
-            failures.append(error)
+        client = open_log()
+        for event in range(20):
+            client.append([new_record(number, event)])
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
     records = everything(log)
     assert len(records) == 80
-    for earlier, later in zip(records, records[1:], strict=False):
+    for earlier, later in itertools.pairwise(records):
         if earlier.partition == later.partition:
             assert earlier.offset < later.offset
             assert earlier.appended_at <= later.appended_at

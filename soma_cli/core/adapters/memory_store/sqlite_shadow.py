@@ -9,15 +9,20 @@ from __future__ import annotations
 import re
 import secrets
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from soma_cli.core.adapters.memory_store.sqlite_tables import Tables
+from soma_cli.core.adapters.memory_store.sqlite_tables import Tables, journal_entry, row_of
 from soma_cli.core.adapters.sqlite import Database
 from soma_cli.core.errors import ServiceUnavailable
-from soma_cli.core.ports import Applied, Batch, Difference
+from soma_cli.core.event import event_of, version_of
+from soma_cli.core.memory import MemoryState, fold
+from soma_cli.core.ports import Applied, Batch, Difference, JournalEntry
+from soma_cli.core.serialization import deserialize
 
 _TABLES = ("positions", "memories", "memory_events")
 _EXAMPLES = 10
@@ -59,18 +64,10 @@ class SqliteStoreShadow:
     def swap(self, catch_up: CatchUp) -> None:
         with self._database.writing() as connection:
             catch_up(self._live.positions(connection, self._topic_id))
-            self._keep_earlier_epochs(connection)
             for table in _TABLES:
                 connection.execute(f"ALTER TABLE {table} RENAME TO old_{self._made.prefix}{table}")
                 connection.execute(f"ALTER TABLE {self._made.prefix}{table} RENAME TO {table}")
         self.discard()
-
-    def _keep_earlier_epochs(self, connection: sqlite3.Connection) -> None:
-        """A log that was replaced took its events with it: what came from earlier ones can't be rebuilt, only kept."""
-        first = self._live.epoch(connection, self._topic_id) << 40
-        connection.execute(self._made["keep_memories"], (first,))
-        connection.execute(self._made["keep_journal"], (first,))
-        connection.execute(self._made["keep_positions"], (self._topic_id,))
 
     def discard(self) -> None:
         self._drop_leftovers()
@@ -88,6 +85,18 @@ class SqliteStoreShadow:
         with self._database.writing() as connection:
             for kind, name, table, sql in connection.execute(self._live["definitions"]).fetchall():
                 connection.execute(_renamed(sql, kind, name, table, self._made.prefix))
+            self._begin_with_earlier_epochs(connection)
+
+    def _begin_with_earlier_epochs(self, connection: sqlite3.Connection) -> None:
+        """A log that was replaced took its events with it; the journal has them still, so the fold goes on from there."""
+        first = version_of(self._live.epoch(connection, self._topic_id), 0)
+        if first == 0:
+            return
+        connection.execute(self._made["keep_journal"], (first,))
+        connection.execute(self._made["keep_positions"], (self._topic_id,))
+        applied = map(journal_entry, connection.execute(self._made["applied"]))
+        for _, entries in groupby(applied, attrgetter("id")):
+            connection.execute(self._made["upsert_memory"], row_of(_folded(entries)))
 
     def _difference(self, connection: sqlite3.Connection) -> Difference:
         counts, examples = {}, {}
@@ -97,6 +106,17 @@ class SqliteStoreShadow:
         compared = connection.execute(self._made["compared"]).fetchone()[0]
         journal = connection.execute(self._made["journal_different"], (self._topic_id,)).fetchone()[0]
         return Difference(compared, counts["missing"], counts["extra"], counts["different"], journal, examples)
+
+
+def _folded(applied: Iterable[JournalEntry]) -> MemoryState:
+    """The state that the applied events of one memory made."""
+    state: MemoryState | None = None
+    for entry in applied:
+        assert entry.event is not None
+        event = event_of(deserialize(entry.event), entry.event)
+        _, _, state = fold(state, event, version=entry.version, appended_at=entry.appended_at)
+    assert state is not None
+    return state
 
 
 def _renamed(sql: str, kind: str, name: str, table: str, prefix: str) -> str:

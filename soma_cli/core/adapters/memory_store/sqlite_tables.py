@@ -19,6 +19,8 @@ from soma_cli.core.record import EVENTS_TOPIC, Position
 SQL = Path(__file__).parent / "sql" / "sqlite"
 _VERSION_BITS = 53
 
+JournalRow = tuple[int, str, str, str, int, int, str, str, str | None]
+
 
 class Tables:
     """The statements of one set of tables; `prefix` is "" for the live ones. Needs an open transaction to write."""
@@ -128,13 +130,13 @@ def journal_seq(partition: int, version: int) -> int:
     return (partition << _VERSION_BITS) | version
 
 
-def journal_entries(rows: Iterable[tuple[int, str, str, str, int, int, str, str, str | None]]) -> list[JournalEntry]:
-    entries = []
-    for seq, id, event_id, type, appended_at, applied_at, outcome, note, event in rows:
-        version = seq & ((1 << _VERSION_BITS) - 1)
-        position = Position(EVENTS_TOPIC, seq >> _VERSION_BITS, offset_of(version))
-        value = None if event is None else event.encode()
-        entries.append(
-            JournalEntry(position, version, id, event_id, type, appended_at, applied_at, Outcome(outcome), note, value)
-        )
-    return entries
+def journal_entries(rows: Iterable[JournalRow]) -> list[JournalEntry]:
+    return [journal_entry(row) for row in rows]
+
+
+def journal_entry(row: JournalRow) -> JournalEntry:
+    seq, id, event_id, type, appended_at, applied_at, outcome, note, event = row
+    version = seq & ((1 << _VERSION_BITS) - 1)
+    position = Position(EVENTS_TOPIC, seq >> _VERSION_BITS, offset_of(version))
+    value = None if event is None else event.encode()
+    return JournalEntry(position, version, id, event_id, type, appended_at, applied_at, Outcome(outcome), note, value)

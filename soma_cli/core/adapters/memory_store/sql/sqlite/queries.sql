@@ -119,11 +119,12 @@ SELECT count(*) FROM (
     WHERE made.seq IS NULL AND live.seq & ((1 << 53) - 1) >= (SELECT epoch << 40 FROM epochs WHERE topic_id = ?)
 );
 
--- name: keep_memories
-INSERT OR IGNORE INTO {p}memories SELECT * FROM memories WHERE version < ?;
-
 -- name: keep_journal
-INSERT OR IGNORE INTO {p}memory_events SELECT * FROM memory_events WHERE seq & ((1 << 53) - 1) < ?;
+INSERT INTO {p}memory_events SELECT * FROM memory_events WHERE seq & ((1 << 53) - 1) < ?;
 
 -- name: keep_positions
-INSERT OR IGNORE INTO {p}positions SELECT * FROM positions WHERE topic_id != ?;
+INSERT INTO {p}positions SELECT * FROM positions WHERE topic_id != ?;
+
+-- name: applied
+SELECT seq, id, event_id, type, appended_at, applied_at, outcome, note, event FROM {p}memory_events
+WHERE outcome = 'applied' ORDER BY id, seq & ((1 << 53) - 1);

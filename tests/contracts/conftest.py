@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from soma_cli.core.ports import MemoryStore
+from soma_cli.core.record import EVENTS_TOPIC
+from tests.contracts.adapters import STORES
+from tests.contracts.events import TOPIC_ID
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Where the log or store of this test lies."""
+    return tmp_path / "place"
+
+
+@pytest.fixture(params=sorted(STORES))
+def store_adapter(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def open_store(store_adapter: str, place: Path) -> Iterator[Callable[[], MemoryStore]]:
+    """Open the same store again, as another client would."""
+    opened: list[MemoryStore] = []
+
+    def open_again() -> MemoryStore:
+        opened.append(STORES[store_adapter](place))
+        return opened[-1]
+
+    yield open_again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: Callable[[], MemoryStore]) -> MemoryStore:
+    store = open_store()
+    store.register_topic(EVENTS_TOPIC, TOPIC_ID)
+    return store
