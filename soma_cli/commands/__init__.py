@@ -10,6 +10,7 @@ from soma_cli.commands import (
     dlq,
     get,
     history,
+    init,
     lag,
     list_,
     produce,
@@ -43,6 +44,7 @@ COMMANDS = (
     prune,
     score,
     dlq,
+    init,
     config,
     schema,
 )

@@ -272,6 +272,18 @@ class TraceResult:
 
 
 @dataclass(slots=True)
+class InitResult:
+    """`created` and `existing` name the parts of the data folder; `new_epoch`: a replaced log was accepted just now."""
+
+    data_dir: str
+    created: list[str]
+    existing: list[str]
+    epoch: int
+    topic_id: str
+    new_epoch: bool
+
+
+@dataclass(slots=True)
 class Finding:
     """One thing that `doctor` looked at: `ok`, `warning` or `error`, and what to do next."""
 

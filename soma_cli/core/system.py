@@ -29,6 +29,7 @@ from soma_cli.core.ports import EventLog, IndexQuery, MemoryStore, SearchMode, V
 from soma_cli.core.record import EVENTS_TOPIC, Position
 from soma_cli.core.results import (
     HistoryEntry,
+    InitResult,
     LagReport,
     Letter,
     LetterResult,
@@ -44,7 +45,7 @@ from soma_cli.core.results import (
     WaitResult,
 )
 from soma_cli.core.settings import Settings
-from soma_cli.core.wiring import Adapters, settled_identity
+from soma_cli.core.wiring import Adapters, local_files, settled_identity
 from soma_cli.core.workers.kv_writer import KV
 from soma_cli.core.workers.loop import Limits, Status, Worker
 from soma_cli.core.workers.projection import Projection
@@ -579,6 +580,27 @@ class MemorySystem:
             now=now_us(),
             threshold=threshold,
             max_age_s=max_age_s,
+        )
+
+    def init(self, *, new_epoch: bool = False) -> InitResult:
+        """Make the data folder and everything in it; what is there stays as it is.
+
+        Raises LogReplaced where the log is not the one that the store was made from; with `new_epoch` it is accepted,
+        and its events count from the next epoch on.
+        """
+        from soma_cli.core.operations.init import accept_log, present
+
+        files = local_files(self.settings)
+        before = present(files)
+        epoch, accepted = accept_log(self._log, self._store, new_epoch=new_epoch)
+        self._index.count()
+        return InitResult(
+            data_dir=str(self.settings.data_dir),
+            created=[part for part in files if part not in before],
+            existing=before,
+            epoch=epoch,
+            topic_id=self._log.topic_id(EVENTS_TOPIC),
+            new_epoch=accepted,
         )
 
     def trace(self, event_id: str) -> TraceResult:

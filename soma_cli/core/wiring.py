@@ -4,6 +4,7 @@ first used, so that a command loads only what it needs."""
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 from soma_cli.core.errors import ConfigurationError
 from soma_cli.core.ports import Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
@@ -27,6 +28,20 @@ def open_store(settings: Settings) -> MemoryStore:
 
         return SqliteMemoryStore(open_data_folder(settings.data_dir))
     raise _not_yet("store.kind", settings.store.kind)
+
+
+def local_files(settings: Settings) -> dict[str, Path]:
+    """The files that say whether a part of the data folder was made, by the part. Makes and opens nothing."""
+    from soma_cli.core.adapters.data_folder import DataFolder
+
+    folder = DataFolder(settings.data_dir)
+    return {
+        "folder": folder.marker,
+        "log": folder.log,
+        "store": folder.store,
+        "access": folder.access,
+        "index": folder.index / "current",
+    }
 
 
 def open_index(settings: Settings) -> VectorIndex:
