@@ -595,6 +595,18 @@ def test_a_position_that_could_not_be_stored_is_stored_by_the_retry(tmp_path: Pa
     index.close()
 
 
+def test_a_file_that_cannot_be_read_is_a_configuration_error(tmp_path: Path) -> None:
+    index = QdrantEdgeIndex(tmp_path / "index")
+    fill(index, point(1, 1, "word"))
+    index.close()
+    meta = next((tmp_path / "index").glob("g-*/meta.json"))
+    meta.unlink()
+    meta.mkdir()
+    with pytest.raises(ConfigurationError) as refused:
+        index.positions(TOPIC)
+    assert "directory" in refused.value.message
+
+
 def test_a_folder_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "index").write_text("a file")
     index = QdrantEdgeIndex(tmp_path / "index")
