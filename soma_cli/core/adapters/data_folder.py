@@ -65,10 +65,11 @@ def open_data_folder(root: Path) -> DataFolder:
         return folder
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_foreign(folder)  # before anything is written to it, the lock's file included
         with folder.setup_lock():
-            found = _format(folder)
-            if found is None:
+            if _format(folder) is None:
                 _refuse_foreign(folder)
+                _refuse_unmarked(folder)
                 write_marker(folder)
     except OSError as error:
         raise folder_error(root, error) from error
@@ -105,7 +106,7 @@ def _format(folder: DataFolder) -> int | None:
     try:
         marker = orjson.loads(folder.marker.read_bytes())
         found = marker["format"]
-        if not isinstance(found, int):
+        if type(found) is not int:
             raise TypeError
     except FileNotFoundError:
         return None
@@ -127,26 +128,36 @@ def _format(folder: DataFolder) -> int | None:
         )
     if found < 1:
         raise DataFolderError(
-            f"the data folder {folder.root} has the unknown format {found}", code="data_folder_corrupt"
+            f"the data folder {folder.root} has the unknown format {found}",
+            hint="restore the data folder from a backup, or name another one with --data-dir",
+            code="data_folder_corrupt",
         )
     return found
 
 
 def _refuse_foreign(folder: DataFolder) -> None:
-    strangers = [path.name for path in folder.root.iterdir() if path.name != ".setup.lock"]
-    ours = {folder.log.name, folder.store.name}
-    if strangers and not ours & set(strangers):
+    names = _content(folder)
+    if names and not names & {folder.marker.name, folder.log.name, folder.store.name}:
         raise DataFolderError(
-            f"{folder.root} holds other files ({', '.join(sorted(strangers)[:3])}) and no data of soma's",
+            f"{folder.root} holds other files ({', '.join(sorted(names)[:3])}) and no data of soma's",
             hint="name an empty or a new folder with --data-dir",
             code="data_folder_foreign",
         )
-    if strangers:
+
+
+def _refuse_unmarked(folder: DataFolder) -> None:
+    if _content(folder):
         raise DataFolderError(
             f"{folder.root} holds soma's data but its marker file {folder.marker.name} is missing",
             hint="restore it from a backup, or name another folder with --data-dir",
             code="data_folder_corrupt",
         )
+
+
+def _content(folder: DataFolder) -> set[str]:
+    """What lies in the folder, but for what a first start that was interrupted, or is going on, may have left."""
+    names = {path.name for path in folder.root.iterdir()}
+    return {name for name in names if name != ".setup.lock" and not name.startswith(f".{folder.marker.name}.")}
 
 
 def folder_error(root: Path, error: OSError) -> ConfigurationError | OutOfSpace:

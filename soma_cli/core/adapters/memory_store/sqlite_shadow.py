@@ -88,7 +88,7 @@ class SqliteStoreShadow:
             self._begin_with_earlier_epochs(connection)
 
     def _begin_with_earlier_epochs(self, connection: sqlite3.Connection) -> None:
-        """A log that was replaced took its events with it; the journal has them still, so the fold goes on from there."""
+        """A log that was replaced took its events with it; the journal still has them, so the fold goes on there."""
         first = version_of(self._live.epoch(connection, self._topic_id), 0)
         if first == 0:
             return

@@ -113,7 +113,8 @@ SELECT count(*) FROM {p}memories;
 -- name: journal_different
 SELECT count(*) FROM (
     SELECT made.seq FROM {p}memory_events AS made LEFT JOIN memory_events AS live ON live.seq = made.seq
-    WHERE live.outcome IS NOT made.outcome OR live.event_id IS NOT made.event_id OR live.event IS NOT made.event
+    WHERE (live.outcome, live.id, live.event_id, live.type, live.appended_at, live.event)
+       IS NOT (made.outcome, made.id, made.event_id, made.type, made.appended_at, made.event)
     UNION ALL
     SELECT live.seq FROM memory_events AS live LEFT JOIN {p}memory_events AS made ON made.seq = live.seq
     WHERE made.seq IS NULL AND live.seq & ((1 << 53) - 1) >= (SELECT epoch << 40 FROM epochs WHERE topic_id = ?)
