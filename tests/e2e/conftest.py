@@ -160,7 +160,9 @@ def check_projections(system: MemorySystem) -> list[Decision]:
     states, decisions = fold_of_the_log(system)
     rows = {state.id: state for state in system.adapters.store.scan_states(deleted=True)}
     wrong = [id for id in states.keys() | rows.keys() if states.get(id) != rows.get(id)]
-    assert not wrong, f"{len(wrong)} of {len(states)} rows differ, the first: {states.get(wrong[0])} != {rows.get(wrong[0])}"
+    assert not wrong, (
+        f"{len(wrong)} of {len(states)} rows differ, the first: {states.get(wrong[0])} != {rows.get(wrong[0])}"
+    )
     made = [_journal_row(decision) for decision in decisions]
     journal = journal_rows(system)
     assert journal == made, _first_difference(journal, made)
@@ -173,8 +175,8 @@ def journal_rows(system: MemorySystem) -> list[tuple[Any, ...]]:
     """The journal as it lies in the store: seq, id, event_id, type, append time, outcome, note, event."""
     with sqlite3.connect(system.settings.data_dir / "store.sqlite3") as connection:
         return connection.execute(
-            "SELECT seq, CASE WHEN outcome = 'rejected' THEN NULL ELSE id END, event_id, type, appended_at, outcome, note,"
-            " CASE WHEN outcome = 'rejected' THEN NULL ELSE event END FROM memory_events ORDER BY seq"
+            "SELECT seq, CASE WHEN outcome = 'rejected' THEN NULL ELSE id END, event_id, type, appended_at, outcome, "
+            "note, CASE WHEN outcome = 'rejected' THEN NULL ELSE event END FROM memory_events ORDER BY seq"
         ).fetchall()
 
 

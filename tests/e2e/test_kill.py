@@ -35,7 +35,7 @@ with create_memory_system(data_dir=sys.argv[1]) as system, open(sys.argv[2]) as 
 
 
 def difficult_stream(rng: random.Random, count: int) -> list[tuple[str, str]]:
-    """Keys and values of events that hit every rule of the fold; the log must be empty, so that offsets are versions."""
+    """Keys and values of events that hit every rule of the fold, for an empty log: offsets are versions there."""
     ids = [new_id() for _ in range(120)]
     stream: list[tuple[str, str]] = []
     newest: dict[str, int] = {}

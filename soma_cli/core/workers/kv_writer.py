@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from soma_cli.core.errors import EventRejected, InputRejected, TooManyRejects, ValueRefused
+from soma_cli.core.errors import EventRejected, InputRejected, ValueRefused
 from soma_cli.core.event import decode_event
 from soma_cli.core.eventing.dead_letters import attempts_of, letter
 from soma_cli.core.memory import Entry, Outcome
 from soma_cli.core.ports import Applied, Batch, CanonicalTables, EventLog
 from soma_cli.core.record import EVENTS_TOPIC, Record
-from soma_cli.core.workers.projection import Tally
+from soma_cli.core.workers.projection import PoisonStorm, Tally
 
 KV = "kv"
 
@@ -26,7 +26,8 @@ def judge(record: Record) -> Entry:
 class KvWriter:
     """Projection into the canonical tables, live or shadow.
 
-    `max_rejects_in_a_row` = 0 means that any number is allowed; `rejects_before` counts those of earlier processes.
+    `max_rejects_in_a_row` = 0 means that any number is allowed; `rejects_before` counts those
+    just passed, up to a limit.
     Without `bury` (for a rebuild, whose live counterpart has done it) no dead letters are written.
     """
 
@@ -48,7 +49,6 @@ class KvWriter:
         self._max_rejects = max_rejects_in_a_row
         self._rejects_before = rejects_before
         self._buries = bury
-        self._rejects_in_a_row: int | None = None
 
     def positions(self) -> dict[int, int]:
         return self._tables.positions(self._topic_id)
@@ -58,19 +58,17 @@ class KvWriter:
         allowed = self._allowed(partition, entries)
         if allowed < len(entries):
             stop = entries[allowed].record.offset
-            self._apply(partition, start, stop, entries[:allowed])
-            raise _poison_storm(entries[allowed], self._max_rejects)
+            done = self._apply(partition, start, stop, entries[:allowed])
+            raise _poison_storm(entries[allowed], self._max_rejects, done)
         return self._apply(partition, start, end, entries)
 
     def _allowed(self, partition: int, entries: list[Entry]) -> int:
         """How many entries come before the reject that is one too many in a row."""
         if not self._max_rejects or all(entry.rejection is None for entry in entries):
-            self._rejects_in_a_row = 0
             return len(entries)
-        # What an earlier process rejected counts too: else a worker that is restarted would drain the log bit by bit.
-        streak = self._rejects_in_a_row
-        if streak is None:
-            streak = self._rejects_before(self._max_rejects)
+        # The store counts, not this process: else a worker that is restarted would drain the log bit by bit, and one
+        # that was idle would miss the good records that other processes applied meanwhile.
+        streak = self._rejects_before(self._max_rejects)
         stored = self.positions().get(partition, 0)
         for number, entry in enumerate(entries):
             if entry.record.offset < stored:
@@ -78,7 +76,6 @@ class KvWriter:
             streak = streak + 1 if entry.rejection is not None else 0
             if streak > self._max_rejects:
                 return number
-        self._rejects_in_a_row = streak
         return len(entries)
 
     def _apply(self, partition: int, start: int, end: int, entries: list[Entry]) -> Tally:
@@ -131,11 +128,13 @@ def _tally(applied: Applied, read: int) -> Tally:
     return tally
 
 
-def _poison_storm(entry: Entry, limit: int) -> TooManyRejects:
+def _poison_storm(entry: Entry, limit: int, done: Tally) -> PoisonStorm:
     assert entry.rejection is not None
-    return TooManyRejects(
+    return PoisonStorm(
         f"kv stopped before {EVENTS_TOPIC}/{entry.record.partition}@{entry.record.offset}: more than {limit} records "
         f"in a row were rejected, the next for this: {entry.rejection.message}",
         hint="see `soma dlq list`; if they really are bad, go on with `soma consume kv --max-rejects 0`",
         details={"position": str(entry.record.position), "code": entry.rejection.code},
+        done=done,
+        position=entry.record.offset,
     )

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Literal, TypeVar
 
 from soma_cli.core.errors import ServiceUnavailable
@@ -21,10 +21,11 @@ from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.results import ConsumeResult
 from soma_cli.core.settings import WorkerSettings
 from soma_cli.core.workers.catch_up import ends_of
-from soma_cli.core.workers.projection import Behind, Projection, Tally
+from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally
 
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
+_LEADER_POLL_S = 0.01
 
 T = TypeVar("T")
 State = Literal["starting", "running", "idle", "waiting", "retrying", "stopped"]
@@ -77,6 +78,11 @@ class Worker:
         self._expected: dict[int, int] = {}
         self._committed_at = 0.0
         self._rate = Rate()
+        self._leader: Worker | None = None
+
+    def follow(self, leader: Worker) -> None:
+        """Process nothing that the leader, while it runs, has not passed: so its counts tell what it did."""
+        self._leader = leader
 
     def run(self) -> Status:
         """Work until stopped, done, or broken. Returns the final status; raises what ended it otherwise."""
@@ -130,17 +136,34 @@ class Worker:
 
     def _process(self, partition: int, run: list[Record]) -> None:
         start, end = self._expected[partition], run[-1].offset + 1
+        if not self._may_pass(partition, end):
+            return
         try:
             tally = self._retrying(lambda: self._projection.process(partition, start, end, run))
         except PositionMismatch as mismatch:
             self._seek(partition, mismatch.stored)
             return
-        if tally is None:
-            return
+        except PoisonStorm as storm:
+            self._count(partition, storm.position, storm.done)
+            raise
+        if tally is not None:
+            self._count(partition, end, tally)
+            self._say("running")
+
+    def _count(self, partition: int, end: int, tally: Tally) -> None:
         self._expected[partition] = self.status.positions[partition] = end
         self.status.tally.add(tally)
         self._rate.add(tally.read)
-        self._say("running")
+
+    def _may_pass(self, partition: int, end: int) -> bool:
+        """True once the leader has passed `end` or has stopped; False where this worker is told to stop first."""
+        leader = self._leader
+        while leader is not None and leader.status.state != "stopped":
+            if leader.status.positions.get(partition, 0) >= end:
+                break
+            if self.stop.wait(_LEADER_POLL_S):
+                return False
+        return True
 
     def _seek(self, partition: int, offset: int) -> None:
         self._consumer.seek(partition, offset)
@@ -198,8 +221,13 @@ class Rate:
 
 
 def run_together(workers: Sequence[Worker]) -> None:
-    """Run several workers in threads, the first failure stopping all of them; raises that failure."""
+    """Run several workers in threads, each following the one before it; the first failure stops all of them.
+
+    Raises that failure.
+    """
     failures: list[BaseException] = []
+    for leader, follower in pairwise(workers):
+        follower.follow(leader)
 
     def guarded(worker: Worker) -> None:
         try:

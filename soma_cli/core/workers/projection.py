@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol
 
-from soma_cli.core.errors import SomaError
+from soma_cli.core.errors import SomaError, TooManyRejects
 from soma_cli.core.record import Record
 
 
@@ -32,12 +32,21 @@ class Behind(SomaError):
     default_code = "behind"
 
 
+class PoisonStorm(TooManyRejects):
+    """Too many records in a row were rejected. `done` counts what was passed before the stop, at offset `position`."""
+
+    def __init__(self, message: str, *, hint: str, details: dict[str, Any], done: Tally, position: int) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.done = done
+        self.position = position
+
+
 class Projection(Protocol):
     """One projection of `memory.events`, driven by `loop.run` or by `catch_up`.
 
     `process` takes every record of [start, end) of one partition and moves the stored position to `end`. It may be
     called again with the same run after any failure, and by several processes at once. Raises ServiceUnavailable
-    (try again), Behind (wait), PositionMismatch (seek), TooManyRejects (stop).
+    (try again), Behind (wait), PositionMismatch (seek), PoisonStorm (stop).
     """
 
     @property

@@ -11,12 +11,15 @@ from soma_cli.core.eventing.dead_letters import attempts_of, letter
 from soma_cli.core.eventing.producer import check_embedding
 from soma_cli.core.memory import MemoryState
 from soma_cli.core.ports import Embedder, EventLog, IndexIdentity, IndexPoint, IndexShadow, MemoryStore, VectorIndex
-from soma_cli.core.record import Record
+from soma_cli.core.record import NewRecord, Record
 from soma_cli.core.serialization import deserialize
 from soma_cli.core.text import text_of
 from soma_cli.core.workers.projection import Tally
 
 VECTOR = "vector"
+
+Refused = list[tuple[Record, InputRejected]]
+"""Records whose dense vector is refused, and why; never cut to fit. Their text is indexed all the same."""
 
 
 class FollowKv(Protocol):
@@ -59,14 +62,18 @@ class VectorIndexer:
 
     def process(self, partition: int, start: int, end: int, records: Sequence[Record]) -> Tally:
         self._follow(partition, end)
-        tally = Tally(read=len(records))
+        stored = self.positions().get(partition, 0)
         newest = self._newest(records)
-        tally.ignored = len(records) - len(newest)
-        embeddings = self._embeddings(newest, tally)
+        refused: Refused = []
+        embeddings = self._embeddings(newest, refused)
         points = [self._point(state, embeddings.get(state.id)) for _, state in newest]
+        # Not before the embedder is done with the run: each new try would write the letters again. And not for what
+        # was passed before: its letter may have been settled since.
+        letters = [_letter(record, error) for record, error in refused if record.offset >= stored]
+        if self._bury and letters:
+            self._log.append(letters)
         self._index.write(points, self._topic_id, {partition: end})
-        tally.applied = len(points) - tally.rejected
-        return tally
+        return _tally(records, [record for record, _ in newest], rejected=len(letters), stored=stored)
 
     def _newest(self, records: Sequence[Record]) -> list[tuple[Record, MemoryState]]:
         """The records whose event made their memory's present state."""
@@ -92,7 +99,7 @@ class VectorIndexer:
             embedding=embedding,
         )
 
-    def _embeddings(self, newest: Sequence[tuple[Record, MemoryState]], tally: Tally) -> dict[str, list[float]]:
+    def _embeddings(self, newest: Sequence[tuple[Record, MemoryState]], refused: Refused) -> dict[str, list[float]]:
         """Vectors by id: the event's own where its revision is the collection's, else the embedder's, else none."""
         vectors: dict[str, list[float]] = {}
         to_embed: list[tuple[Record, MemoryState]] = []
@@ -102,13 +109,13 @@ class VectorIndexer:
             try:
                 own = self._own_embedding(record, state)
             except InputRejected as error:
-                self._reject(record, error, tally)
+                refused.append((record, error))
                 continue
             if own is not None:
                 vectors[state.id] = own
             elif self._embedder is not None:
                 to_embed.append((record, state))
-        vectors.update(self._embedded(to_embed, tally))
+        vectors.update(self._embedded(to_embed, refused))
         return vectors
 
     def _own_embedding(self, record: Record, state: MemoryState) -> list[float] | None:
@@ -135,7 +142,7 @@ class VectorIndexer:
             )
         return list(embedding)
 
-    def _embedded(self, items: list[tuple[Record, MemoryState]], tally: Tally) -> dict[str, list[float]]:
+    def _embedded(self, items: list[tuple[Record, MemoryState]], refused: Refused) -> dict[str, list[float]]:
         if self._embedder is None or not items:
             return {}
         texts = [text_of(state.payload, self._text_pointers) for _, state in items]
@@ -145,18 +152,18 @@ class VectorIndexer:
         try:
             vectors = self._embedder.embed([text for text, _ in wanted])
         except ValueRefused as error:
-            return self._without_refused([item for _, item in wanted], error, tally)
+            return self._without_refused([item for _, item in wanted], error, refused)
         self._check_identity(len(vectors[0]))
         return {state.id: vector for (_, (_, state)), vector in zip(wanted, vectors, strict=True)}
 
     def _without_refused(
-        self, items: list[tuple[Record, MemoryState]], error: ValueRefused, tally: Tally
+        self, items: list[tuple[Record, MemoryState]], error: ValueRefused, refused: Refused
     ) -> dict[str, list[float]]:
         """The embedder refused some texts: their records are rejected, the others are embedded."""
-        refused = {item["index"]: item["message"] for item in error.details["refused"]}
-        for number, message in refused.items():
-            self._reject(items[number][0], ValueRefused(message, code=error.code), tally)
-        return self._embedded([item for number, item in enumerate(items) if number not in refused], tally)
+        messages = {item["index"]: item["message"] for item in error.details["refused"]}
+        for number, message in messages.items():
+            refused.append((items[number][0], ValueRefused(message, code=error.code)))
+        return self._embedded([item for number, item in enumerate(items) if number not in messages], refused)
 
     def _check_identity(self, dimension: int) -> None:
         assert self._embedder is not None
@@ -172,11 +179,24 @@ class VectorIndexer:
                 code="index_model_differs",
             )
 
-    def _reject(self, record: Record, error: InputRejected, tally: Tally) -> None:
-        """The dense vector is refused, never cut to fit; the text is indexed all the same."""
-        tally.rejected += 1
-        if self._bury:
-            self._log.append([letter(VECTOR, record, error, attempts_of(record) + 1)])
+
+def _letter(record: Record, error: InputRejected) -> NewRecord:
+    return letter(VECTOR, record, error, attempts_of(record) + 1)
+
+
+def _tally(records: Sequence[Record], newest: Sequence[Record], *, rejected: int, stored: int) -> Tally:
+    """What was passed before is redelivered, and nothing else, though its points were written again."""
+    redelivered = sum(1 for record in records if record.offset < stored)
+    if redelivered == len(records):
+        return Tally(read=len(records), redelivered=redelivered)
+    fresh = sum(1 for record in newest if record.offset >= stored)
+    return Tally(
+        read=len(records),
+        applied=fresh - rejected,
+        ignored=len(records) - redelivered - fresh,
+        rejected=rejected,
+        redelivered=redelivered,
+    )
 
 
 def follow_by(apply_kv: Callable[[int, int], None]) -> FollowKv:
