@@ -4,6 +4,7 @@ Each module has `add_to(app)`. The order here is the order of `soma --help`.
 """
 
 from soma_cli.commands import (
+    bench,
     config,
     consume,
     delete,
@@ -47,4 +48,5 @@ COMMANDS = (
     init,
     config,
     schema,
+    bench,
 )
