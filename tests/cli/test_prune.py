@@ -111,7 +111,8 @@ def test_planning_is_no_access(system: MemorySystem, tmp_path: Path) -> None:
 
 def test_highest_scores_come_first_and_ids_decide_ties(system: MemorySystem, tmp_path: Path) -> None:
     many(system, 5, importance=2.0)
-    many(system, 5, importance=1.0)
+    many(system, 4, importance=1.0)
+    system.store(text="the lowest id comes last", id="01890a5d-ac96-774b-bcce-b302099a8057", importance=1.0)
     plan = planned(tmp_path, **FLAT)
     importance = {memory.id: memory.importance for memory in system.list_memories()}
     assert ids(plan) == sorted(importance, key=lambda id: (importance[id], id))
@@ -319,11 +320,20 @@ class Terminal:
         return shown.decode()
 
     def answer(self, text: str) -> str:
-        """stdout after the answer. What the terminal shows is read away, so that the process does not wait for it."""
+        """stdout after the answer; `shown` is what the terminal showed then."""
         os.write(self.ours, f"{text}\n".encode())
-        stdout, _ = self.process.communicate(timeout=60)
+        self.shown = self._rest()
         os.close(self.ours)
-        return stdout
+        return self.process.communicate(timeout=60)[0]
+
+    def _rest(self) -> str:
+        shown = b""
+        try:
+            while more := os.read(self.ours, 1000):
+                shown += more
+        except OSError:  # how Linux says that the other end is closed
+            pass
+        return shown.decode()
 
 
 def test_on_a_terminal_it_asks_and_no_keeps_everything(system: MemorySystem, tmp_path: Path) -> None:
@@ -348,3 +358,12 @@ def test_an_update_while_it_asks_saves_the_memory(system: MemorySystem, tmp_path
     assert "1 changed after they were scored and were kept; this is no failure" in text
     assert live(system) == {one, three_}
     assert len(system.history(two)) == 2
+
+
+def test_quiet_prints_the_ids_that_were_deleted(system: MemorySystem, tmp_path: Path) -> None:
+    one, two, _ = three(system)
+    terminal = Terminal(tmp_path, "--now", after(system, 400), "-q")
+    terminal.question()
+    system.update(one, text="changed while it asked")
+    assert terminal.answer("y").split() == [two]
+    assert "1 changed after they were scored and were kept" in terminal.shown
