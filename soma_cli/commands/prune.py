@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +20,10 @@ from soma_cli.commands.options import (
 from soma_cli.commands.score import NowOption, PolicyOption, ThresholdOption
 from soma_cli.commands.store import ActorOption
 from soma_cli.core.instants import parse_instant
-from soma_cli.core.results import PrunePlan, Selected
 from soma_cli.output import Format, fields, printable, progress, say, table
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import PrunePlan, Selected
 
 _SHOWN = 50
 _HOUR_US = 3_600_000_000
@@ -61,7 +63,7 @@ def prune(
 
 
 def _question(plan: PrunePlan) -> str:
-    return f"delete {len(plan.selected):,} memories, selected by {plan.policy} above {plan.threshold:g}?"
+    return f"memories to delete: {len(plan.selected):,} (above {plan.threshold:g} by {plan.policy}). Go ahead?"
 
 
 def _ids(plan: PrunePlan) -> list[str]:

@@ -339,7 +339,7 @@ class Terminal:
 def test_on_a_terminal_it_asks_and_no_keeps_everything(system: MemorySystem, tmp_path: Path) -> None:
     three(system)
     terminal = Terminal(tmp_path, "--now", after(system, 400), "-o", "json")
-    assert "delete 2 memories, selected by roadmap above 2?" in terminal.question()
+    assert "memories to delete: 2 (above 2 by roadmap). Go ahead?" in terminal.question()
     plan = json.loads(terminal.answer("n"))
     assert (plan["executed"], plan["appended"], len(plan["selected"])) == (False, 0, 2)
     assert terminal.process.returncode == 0
