@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from soma_cli.commands.options import FormatOption, open_system, output_of
-from soma_cli.core.results import InitResult
 from soma_cli.output import Format, say
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import InitResult
 
 
 def init(

@@ -7,17 +7,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from soma_cli.commands.options import FormatOption, open_system, output_of
 from soma_cli.core.errors import CheckFailed, UsageError
 from soma_cli.core.instants import format_instant, now_us, parse_duration_s
-from soma_cli.core.results import Breach, GroupLag, LagReport
 from soma_cli.output import Format, Output, console, say, table, write_json
 
-Look = Callable[[], LagReport]
+if TYPE_CHECKING:
+    from soma_cli.core.results import Breach, GroupLag, LagReport
+
+    Look = Callable[[], LagReport]
 
 
 def lag(
@@ -59,13 +61,19 @@ def _duration(text: str, option: str) -> float:
     return seconds
 
 
+def _nothing_yet() -> LagReport:
+    from soma_cli.core.results import LagReport
+
+    return LagReport([], [])
+
+
 def _watch(look: Look, pause_s: float, count: int | None, output: Output) -> LagReport:
     """The last report; one without breaches where Ctrl-C ended it, as that is the usual way to."""
     live = output.format is Format.TEXT and sys.stdout.isatty()
     try:
         return _redrawn(look, pause_s, count) if live else _streamed(look, pause_s, count, output)
     except KeyboardInterrupt:
-        return LagReport([], [])
+        return _nothing_yet()
 
 
 def _reports(look: Look, pause_s: float, count: int | None) -> Iterator[LagReport]:
@@ -79,7 +87,7 @@ def _reports(look: Look, pause_s: float, count: int | None) -> Iterator[LagRepor
 
 
 def _streamed(look: Look, pause_s: float, count: int | None, output: Output) -> LagReport:
-    report = LagReport([], [])
+    report = _nothing_yet()
     for report in _reports(look, pause_s, count):
         if output.format is Format.TEXT:
             groups = "  |  ".join(_line(group) for group in report.groups)
@@ -94,7 +102,7 @@ def _redrawn(look: Look, pause_s: float, count: int | None) -> LagReport:
     from rich.live import Live
     from rich.text import Text
 
-    report = LagReport([], [])
+    report = _nothing_yet()
     with Live(console=console(), auto_refresh=False) as live:
         for report in _reports(look, pause_s, count):
             drawn = io.StringIO()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from soma_cli.commands.options import FormatOption, open_system, output_of
 from soma_cli.core.errors import UsageError
-from soma_cli.core.results import ScoreResult
-from soma_cli.core.system import MemorySystem
 from soma_cli.output import Format, fields
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import ScoreResult
+    from soma_cli.core.system import MemorySystem
 
 
 class PolicyChoice(StrEnum):

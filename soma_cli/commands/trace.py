@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from soma_cli.commands.options import FormatOption, open_system, output_of
-from soma_cli.core.results import TraceResult
 from soma_cli.output import Format, fields, printable
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import TraceResult
 
 
 def trace(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from soma_cli.commands.options import FormatOption, open_system, output_of
 from soma_cli.commands.receipts import TimeoutOption, WaitChoice
-from soma_cli.core.results import WaitResult
 from soma_cli.output import Format
+
+if TYPE_CHECKING:
+    from soma_cli.core.results import WaitResult
 
 PositionArgument = Annotated[
     str, typer.Argument(help="Position, as `soma store` prints it.", metavar="POSITION", show_default=False)
