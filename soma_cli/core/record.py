@@ -11,7 +11,7 @@ from soma_cli.core.errors import UsageError
 EVENTS_TOPIC = "memory.events"
 DEAD_LETTER_TOPIC = "memory.dlq"
 
-_POSITION = re.compile(r"([A-Za-z0-9._-]+)/(\d+)@(\d+)$")
+_POSITION = re.compile(r"([A-Za-z0-9._-]{1,249})/(\d{1,10})@(\d{1,15})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,10 +28,11 @@ class Position:
     @classmethod
     def parse(cls, text: str) -> Position:
         """Raises UsageError where the text is not `topic/partition@offset`."""
-        found = _POSITION.match(text)
+        found = _POSITION.fullmatch(text)
         if not found:
             raise UsageError(
-                f"{text!r} is not a position", hint=f"write topic/partition@offset, for example {EVENTS_TOPIC}/0@42"
+                f"{text[:80]!r} is not a position",
+                hint=f"write topic/partition@offset, for example {EVENTS_TOPIC}/0@42",
             )
         return cls(found[1], int(found[2]), int(found[3]))
 

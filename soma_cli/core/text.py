@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 _MISSING = object()
+_INDEX = re.compile("0|[1-9][0-9]{0,8}")
 
 
 def text_of(payload: dict[str, Any], pointers: Sequence[str] = ()) -> str:
@@ -42,6 +44,6 @@ def resolve(document: object, pointer: str) -> object:
 def _child(value: object, key: str) -> object:
     if isinstance(value, dict):
         return value.get(key, _MISSING)
-    if isinstance(value, list) and key.isascii() and key.isdigit() and int(key) < len(value):
+    if isinstance(value, list) and _INDEX.fullmatch(key) and int(key) < len(value):
         return value[int(key)]
     return _MISSING

@@ -124,8 +124,9 @@ def check_embedding(embedding: list[float]) -> None:
 
 def _ids(draft: Draft) -> tuple[str, str]:
     id = draft.id
-    if id is not None and not is_canonical_uuid(id):
-        raise UsageError(f"{id!r} is not a memory's id", hint="ids are lower-case UUIDs; leave it out to get a new one")
+    if id is not None and not (isinstance(id, str) and is_canonical_uuid(id)):
+        shown = repr(id)[:80]
+        raise UsageError(f"{shown} is not a memory's id", hint="give a lower-case UUID, or leave it out")
     if draft.key is not None:
         event_id = draft.event_id or event_id_for(draft.namespace, draft.key)
         return event_id, id or memory_id_for(draft.namespace, draft.key)

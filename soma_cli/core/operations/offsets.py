@@ -16,8 +16,8 @@ def resolve_offset(text: str, bounds: Bounds, stored: int | None = None) -> int:
         return bounds.end
     if text == "stored" and stored is not None:
         return stored
-    if not re.fullmatch(r"-?\d{1,15}", text):
-        raise UsageError(f"{text!r} is not an offset", hint="write beginning, end, stored, a number, or -N")
+    if not re.fullmatch(r"-?[0-9]{1,15}", text):
+        raise UsageError(f"{text[:80]!r} is not an offset", hint="write beginning, end, stored, a number, or -N")
     number = int(text)
     if number < 0 or text == "-0":
         return max(bounds.beginning, bounds.end + number)
