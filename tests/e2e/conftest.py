@@ -10,15 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from soma_cli.core.memory import Decision, MemoryState, decide
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.system import MemorySystem, create_memory_system
 from soma_cli.core.workers.kv_writer import judge
+from soma_cli.main import app
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -89,6 +92,16 @@ class Soma:
         )  # fmt: skip
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    def inline(
+        self, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The same within this process, where only messages and exit codes matter: twenty times as fast."""
+        variables = {"SOMA_DATA_DIR": str(self.folder), **self.settings, **(env or {})}
+        done = CliRunner().invoke(app, list(arguments), input=stdin, env=variables)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
     def json(self, *arguments: str, stdin: bytes | None = None) -> Any:
         """What a command that must succeed prints with -o json; a list where it prints several objects."""
@@ -173,7 +186,7 @@ def check_projections(system: MemorySystem) -> list[Decision]:
 
 def journal_rows(system: MemorySystem) -> list[tuple[Any, ...]]:
     """The journal as it lies in the store: seq, id, event_id, type, append time, outcome, note, event."""
-    with sqlite3.connect(system.settings.data_dir / "store.sqlite3") as connection:
+    with closing(sqlite3.connect(system.settings.data_dir / "store.sqlite3")) as connection:
         return connection.execute(
             "SELECT seq, CASE WHEN outcome = 'rejected' THEN NULL ELSE id END, event_id, type, appended_at, outcome, "
             "note, CASE WHEN outcome = 'rejected' THEN NULL ELSE event END FROM memory_events ORDER BY seq"

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 from typing import Any
 
 from soma_cli.core.event import new_id
@@ -137,5 +138,5 @@ def test_a_killed_store_is_there_whole_or_not_at_all(soma: Soma) -> None:
         assert log_end(system) == 9
         system.apply_vector()
         check_projections(system)
-    with sqlite3.connect(soma.folder / "log.sqlite3") as connection:
+    with closing(sqlite3.connect(soma.folder / "log.sqlite3")) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

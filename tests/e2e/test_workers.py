@@ -395,7 +395,7 @@ def test_a_letter_is_written_once_however_often_the_batch_is_tried_again(soma: S
         soma.settings = {**embedder_settings(url), "SOMA_EMBEDDER__DIMENSION": "64"}
         system.store(text="its vector does not fit", embedding=[1.0, 2.0], model_revision="test-model")
         fill(system, 2)
-        control(url, fail_next=[503] * 12)
+        control(url, fail_next=[503] * 7)
         worker = soma.start("consume", "vector")
         wait_until(lambda: index_position(system) == 3, "the recovery", worker.process)
         assert worker.terminated() == 0, worker.stderr
