@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from soma_cli.core.errors import SomaError
 from soma_cli.core.memory import Decision, Entry, EventKey, MemoryState, Outcome
 from soma_cli.core.record import NewRecord, Position, Record
+from soma_cli.core.results import Finding
 
 # --- the log -----------------------------------------------------------------------------------------------------
 
@@ -96,6 +97,10 @@ class EventLog(Protocol):
         ...
 
     def committed(self, group: str, topic: str) -> dict[int, Committed]: ...
+    def health(self, *, deep: bool = False) -> list[Finding]:
+        """Whether it is whole, looked at without changing anything; `deep` looks at all of it."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -205,6 +210,10 @@ class MemoryStore(CanonicalTables, Protocol):
         """The topic id's epoch; the first id ever gets 0. Another id raises LogReplaced unless `new_epoch`."""
         ...
 
+    def epochs(self, topic: str) -> dict[str, int]:
+        """Epoch by topic id, of every incarnation of the topic that was registered."""
+        ...
+
     def states(self, ids: Collection[str]) -> dict[str, MemoryState]: ...
     def list_states(self, *, namespace: str | None, since: int | None, limit: int) -> list[MemoryState]:
         """Live memories, newest version first."""
@@ -231,6 +240,7 @@ class MemoryStore(CanonicalTables, Protocol):
         """A new empty shadow; what an earlier one left behind is dropped first."""
         ...
 
+    def health(self, *, deep: bool = False) -> list[Finding]: ...
     def close(self) -> None: ...
 
 
@@ -342,6 +352,7 @@ class VectorIndex(Protocol):
         """A new empty shadow; what an earlier one left behind is dropped first."""
         ...
 
+    def health(self, *, deep: bool = False) -> list[Finding]: ...
     def release(self) -> None:
         """Let go of what other processes may be waiting for. The next use takes it again."""
         ...

@@ -28,6 +28,7 @@ from soma_cli.core.operations.offsets import resolve_offset
 from soma_cli.core.ports import EventLog, IndexQuery, MemoryStore, SearchMode, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Position
 from soma_cli.core.results import (
+    DoctorReport,
     HistoryEntry,
     InitResult,
     LagReport,
@@ -45,7 +46,7 @@ from soma_cli.core.results import (
     WaitResult,
 )
 from soma_cli.core.settings import Settings
-from soma_cli.core.wiring import Adapters, local_files, settled_identity
+from soma_cli.core.wiring import Adapters, folder_health, local_files, settled_identity
 from soma_cli.core.workers.kv_writer import KV
 from soma_cli.core.workers.loop import Limits, Status, Worker
 from soma_cli.core.workers.projection import Projection
@@ -602,6 +603,23 @@ class MemorySystem:
             topic_id=self._log.topic_id(EVENTS_TOPIC),
             new_epoch=accepted,
         )
+
+    def doctor(self, *, deep: bool = False) -> DoctorReport:
+        """Look at everything that can be wrong; changes nothing, and goes on where something is broken."""
+        from soma_cli.core.operations.doctor import Parts, diagnose
+        from soma_cli.core.operations.init import present
+
+        files = local_files(self.settings)
+        parts = Parts(
+            missing=set(files) - set(present(files)),
+            folder=lambda: folder_health(self.settings),
+            log=lambda: self._log,
+            store=lambda: self._store,
+            index=lambda: self._index,
+            embedder=lambda: self.adapters.embedder,
+            identity=settled_identity(self.settings),
+        )
+        return diagnose(self.settings, parts, now=now_us(), deep=deep)
 
     def trace(self, event_id: str) -> TraceResult:
         """Where an event is in every projection, with times; applies nothing. Raises NotFound, LogReplaced."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from soma_cli.core.errors import ConfigurationError
 from soma_cli.core.ports import Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
+from soma_cli.core.results import Finding
 from soma_cli.core.settings import Settings
 
 
@@ -35,13 +36,21 @@ def local_files(settings: Settings) -> dict[str, Path]:
     from soma_cli.core.adapters.data_folder import DataFolder
 
     folder = DataFolder(settings.data_dir)
-    return {
-        "folder": folder.marker,
-        "log": folder.log,
-        "store": folder.store,
-        "access": folder.access,
-        "index": folder.index / "current",
-    }
+    files = {"folder": folder.marker}
+    if settings.log.kind == "sqlite":
+        files["log"] = folder.log
+    if settings.store.kind == "sqlite":
+        files |= {"store": folder.store, "access": folder.access}
+    if settings.index.kind == "qdrant_edge":
+        files["index"] = folder.index / "current"
+    return files
+
+
+def folder_health(settings: Settings) -> list[Finding]:
+    """Whether the data folder as such can be used. Makes nothing."""
+    from soma_cli.core.adapters import folder_health
+
+    return folder_health.folder_health(settings.data_dir)
 
 
 def open_index(settings: Settings) -> VectorIndex:

@@ -76,6 +76,19 @@ def open_data_folder(root: Path) -> DataFolder:
     return folder
 
 
+def format_of(root: Path) -> int | None:
+    """The format of the folder; None where nothing was made yet. Makes nothing; raises what `open_data_folder` does."""
+    folder = DataFolder(root)
+    found = _format(folder)
+    try:
+        if found is None and root.is_dir():
+            _refuse_foreign(folder)
+            _refuse_unmarked(folder)
+    except OSError as error:
+        raise folder_error(root, error) from error
+    return found
+
+
 def write_marker(folder: DataFolder) -> None:
     """Write soma.json whole or not at all."""
     replace_file(folder.marker, orjson.dumps({"format": FORMAT, "written_at": format_instant(now_us())}))

@@ -35,12 +35,15 @@ def lag(
     registered_epoch(log, store)
     topic_id = log.topic_id(EVENTS_TOPIC)
     stored: dict[str, Callable[[str], dict[int, int]]] = {KV: store.positions, VECTOR: index.positions}
-    groups = [_group_lag(log, group_name(settings, name), stored[name](topic_id), now) for name in PROJECTIONS]
+    groups = [group_lag(log, group_name(settings, name), stored[name](topic_id), now) for name in PROJECTIONS]
     return LagReport(groups, [breach for group in groups for breach in _breaches(group, threshold, max_age_s)])
 
 
-def _group_lag(log: EventLog, group: str, positions: dict[int, int], now: int) -> GroupLag:
-    """Positions were read before the ends, so that a worker at work can't seem to be past the end."""
+def group_lag(log: EventLog, group: str, positions: dict[int, int], now: int) -> GroupLag:
+    """One group's lag, from its projection's stored positions.
+
+    Positions were read before the ends, so that a worker at work can't seem to be past the end.
+    """
     partitions = [
         _partition_lag(partition, positions.get(partition, 0), bounds)
         for partition, bounds in log.bounds(EVENTS_TOPIC).items()

@@ -17,10 +17,12 @@ from filelock import FileLock, Timeout
 
 from soma_cli.core.adapters.data_folder import DataFolder, folder_error
 from soma_cli.core.adapters.sqlite import Database, named_queries
+from soma_cli.core.adapters.sqlite_health import database_health
 from soma_cli.core.errors import NotFound, UsageError
 from soma_cli.core.instants import now_us
 from soma_cli.core.ports import Appended, Bounds, Committed
 from soma_cli.core.record import DEAD_LETTER_TOPIC, EVENTS_TOPIC, Headers, NewRecord, Position, Record
+from soma_cli.core.results import Finding
 
 PARTITION = 0
 _SQL = Path(__file__).parent / "sql"
@@ -167,6 +169,10 @@ class SqliteEventLog:
         rows = [(group, topic, partition, offset, now, rate_per_s) for partition, offset in offsets.items()]
         with self._database.writing() as connection:
             connection.executemany(self._queries["commit"], rows)
+
+    def health(self, *, deep: bool = False) -> list[Finding]:
+        hint = "restore the log from a backup: everything else can be rebuilt from it"
+        return [database_health("log", self._database, hint, deep=deep)]
 
     def close(self) -> None:
         self._database.close()

@@ -23,11 +23,13 @@ from soma_cli.core.adapters.memory_store.sqlite_tables import (
     state_of,
 )
 from soma_cli.core.adapters.sqlite import Database
+from soma_cli.core.adapters.sqlite_health import database_health, is_held
 from soma_cli.core.event import version_of
 from soma_cli.core.instants import now_us
 from soma_cli.core.memory import EventKey, MemoryState, Outcome
 from soma_cli.core.ports import Access, Applied, Batch, JournalEntry
 from soma_cli.core.record import Position
+from soma_cli.core.results import Finding
 
 _SCAN_CHUNK = 1000
 _RECORD_ACCESS = """
@@ -43,16 +45,17 @@ class SqliteMemoryStore:
 
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
+        self._rebuild_lock = folder.root / ".rebuild-kv.lock"
         self._live = Tables()
         self._database = Database(folder.store, SQL / "migrations", folder.setup_lock(), durable=False)
         self._access = Database(folder.access, SQL / "access_migrations", folder.setup_lock(), durable=False)
 
     def register_topic(self, topic: str, topic_id: str, *, new_epoch: bool = False) -> int:
-        known = self._epochs(topic)
+        known = self.epochs(topic)
         if topic_id in known:
             return known[topic_id]
         with self._database.writing() as connection:
-            known = self._epochs(topic)
+            known = self.epochs(topic)
             if topic_id not in known:
                 if known and not new_epoch:
                     raise log_replaced(topic_id)
@@ -60,7 +63,7 @@ class SqliteMemoryStore:
                 connection.execute(self._live["register_topic"], (topic_id, topic, known[topic_id], now_us()))
         return known[topic_id]
 
-    def _epochs(self, topic: str) -> dict[str, int]:
+    def epochs(self, topic: str) -> dict[str, int]:
         with self._database.reading() as connection:
             return dict(connection.execute(self._live["epochs"], (topic,)).fetchall())
 
@@ -143,7 +146,23 @@ class SqliteMemoryStore:
             return {id: Access(last, count) for id, last, count in rows}
 
     def shadow(self, topic_id: str) -> SqliteStoreShadow:
-        return SqliteStoreShadow(self._database, topic_id, self._folder.root / ".rebuild-kv.lock")
+        return SqliteStoreShadow(self._database, topic_id, self._rebuild_lock)
+
+    def health(self, *, deep: bool = False) -> list[Finding]:
+        hint = "restore it from a backup; or move it, its -wal and its -shm away: the next read makes it {}"
+        return [
+            database_health("store", self._database, hint.format("from the log"), deep=deep),
+            database_health("access", self._access, hint.format("and counts anew"), deep=deep),
+            *self._leftovers(),
+        ]
+
+    def _leftovers(self) -> list[Finding]:
+        with self._database.reading() as connection:
+            tables = connection.execute(self._live["tables"]).fetchall()
+        if not tables or is_held(self._rebuild_lock):
+            return []
+        message = f"{len(tables)} tables of a rebuild of kv that died take up space"
+        return [Finding("leftovers", "warning", message, "the next `soma replay --into kv` drops them")]
 
     def close(self) -> None:
         self._database.close()

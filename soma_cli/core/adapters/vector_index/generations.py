@@ -82,6 +82,24 @@ def delete_abandoned(root: Path, live: str | None) -> None:
         lock.release()
 
 
+def abandoned(root: Path) -> list[str]:
+    """The names of what `delete_abandoned` would delete."""
+    live = live_name(root)
+    return [folder.name for folder in sorted(root.glob("g-*")) if folder.name != live and not _is_being_built(folder)]
+
+
+def _is_being_built(folder: Path) -> bool:
+    lock = building_lock(folder)
+    if not Path(lock.lock_file).exists():
+        return False
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
 def read_meta(folder: Path) -> Meta:
     """Raises FileNotFoundError, DataFolderError."""
     path = folder / "meta.json"

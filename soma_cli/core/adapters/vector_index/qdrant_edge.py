@@ -11,6 +11,7 @@ from soma_cli.core.adapters.vector_index import generations
 from soma_cli.core.adapters.vector_index.edge_shadow import PAGE, QdrantEdgeShadow, live_points
 from soma_cli.core.adapters.vector_index.live_generation import LiveGeneration
 from soma_cli.core.ports import Hit, IndexIdentity, IndexPoint, IndexQuery, PointSummary
+from soma_cli.core.results import Finding
 
 
 class QdrantEdgeIndex:
@@ -82,6 +83,19 @@ class QdrantEdgeIndex:
                 "language": live.meta.language,
                 "segments": live.segments(),
             }
+
+    def health(self, *, deep: bool = False) -> list[Finding]:
+        """Loads the live generation; `deep` reads every point. Makes one where there is none, as every use does."""
+        found = self.stats()
+        read = f", read {sum(1 for _ in self.scan()):,}" if deep else ""
+        message = (
+            f"generation {found['generation']}: points {found['points']:,}, tombstones {found['tombstones']:,}{read}"
+        )
+        findings = [Finding("index", "ok", message)]
+        if dead := generations.abandoned(self._live.root):
+            left = f"what a dead rebuild left behind takes up space: {', '.join(dead)}"
+            findings.append(Finding("leftovers", "warning", left, "the next `soma replay --into vector` deletes it"))
+        return findings
 
     def shadow(self, identity: IndexIdentity) -> QdrantEdgeShadow:
         """A new generation in a folder of its own; works also where the live one is corrupt."""
