@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import orjson
+
 from soma_cli.core.event import MemoryEvent
 
 _PRAGMAS = ("page_size=16384", "journal_mode=WAL", "wal_autocheckpoint=2000", "cache_size=-16000")
@@ -49,10 +51,10 @@ class BareStore:
     def __init__(self, path: Path) -> None:
         self.connection = connect(path, durable=False)
 
-    def write(self, start: int, events: list[MemoryEvent], payloads: list[str]) -> None:
+    def write(self, start: int, events: list[MemoryEvent]) -> None:
         memories = [
-            (e.id, e.namespace, payload, e.importance, 0, 0, start + n, e.event_id, e.model_revision, 0)
-            for n, (e, payload) in enumerate(zip(events, payloads, strict=True))
+            (e.id, e.namespace, _json(e.payload), e.importance, 0, 0, start + n, e.event_id, e.model_revision, 0)
+            for n, e in enumerate(events)
         ]
         journal = [
             (start + n, e.id, e.event_id, e.type, 0, 0, "applied", "", e.value.decode()) for n, e in enumerate(events)
@@ -62,3 +64,7 @@ class BareStore:
         self.connection.executemany(_JOURNAL, journal)
         self.connection.execute("INSERT OR REPLACE INTO positions VALUES ('bare', 0, ?)", (start + len(events),))
         self.connection.execute("COMMIT")
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from soma_cli.bench.bare_sqlite import BareLog, BareStore
-from soma_cli.bench.comparison import Comparison, Target, Workload, per_second
+from soma_cli.bench.comparison import Comparison, Target, Workload, per_second, seconds
 from soma_cli.bench.formats import bare_validator
 from soma_cli.bench.workload import events
 from soma_cli.core.event import MemoryEvent, event_of
@@ -48,30 +48,21 @@ def apply(workload: Workload) -> Iterator[Comparison]:
 
     def ours() -> float:
         with _filled(workload.folder / f"soma{next(rounds)}", made) as system:
-            topic_id, store = system.adapters.log.topic_id(EVENTS_TOPIC), system.adapters.store
-            entries = [judge(record) for record in system.adapters.log.scan(EVENTS_TOPIC, 0, 0, len(made))]
-            batches = [
-                Batch(topic_id, 0, at, at + len(entries[at : at + BATCH]), entries[at : at + BATCH]) for at in parts
-            ]
-
-            def run() -> None:
-                for batch in batches:
-                    store.apply(batch)
-
-            return per_second(len(made), run)
+            log, store = system.adapters.log, system.adapters.store
+            topic_id, taken = log.topic_id(EVENTS_TOPIC), 0.0
+            for at in parts:
+                entries = [judge(record) for record in log.scan(EVENTS_TOPIC, 0, at, at + BATCH)]
+                batch = Batch(topic_id, 0, at, at + len(entries), entries)
+                taken += seconds(lambda batch=batch: store.apply(batch))  # type: ignore[misc]
+            return len(made) / taken
 
     def theirs() -> float:
-        bare = _bare_store(workload.folder / f"bare{next(rounds)}")
-        decoded = [event_of(orjson.loads(event.value), event.value) for event in made]
-
-        def run() -> None:
-            for at in parts:
-                some = decoded[at : at + BATCH]
-                bare.write(at, some, [orjson.dumps(event.payload).decode() for event in some])
-
-        rate = per_second(len(made), run)
+        bare, taken = _bare_store(workload.folder / f"bare{next(rounds)}"), 0.0
+        for at in parts:
+            some = [event_of(orjson.loads(event.value), event.value) for event in made[at : at + BATCH]]
+            taken += seconds(lambda at=at, some=some: bare.write(at, some))  # type: ignore[misc]
         bare.connection.close()
-        return rate
+        return len(made) / taken
 
     yield Comparison(
         f"apply to kv: fold, rows, journal, position; {BATCH} events a batch",
@@ -110,7 +101,7 @@ class _BareFollower:
             if not self._is_valid(document):
                 raise AssertionError
             decoded.append(event_of(document, row[3]))
-        self._store.write(at, decoded, [orjson.dumps(event.payload).decode() for event in decoded])
+        self._store.write(at, decoded)
 
 
 @contextmanager
