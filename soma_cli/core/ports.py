@@ -166,6 +166,7 @@ class Difference(NamedTuple):
 
     @property
     def total(self) -> int:
+        """Differences of every kind."""
         return self.missing + self.extra + self.different + self.journal
 
 

@@ -99,6 +99,7 @@ class MemorySystem:
         self.close()
 
     def close(self) -> None:
+        """Let go of files, locks and connections. The next use opens them again."""
         self.adapters.close()
 
     @property
