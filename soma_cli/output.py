@@ -163,6 +163,17 @@ def printable(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+def hanging(first: str, text: str) -> None:
+    """`first` and then the text, on one line; on a terminal wrapped to its width, and indented below `first`."""
+    line = first + printable(text)
+    if sys.stdout.isatty():
+        import textwrap
+
+        width, indent = max(40, shutil.get_terminal_size().columns), " " * len(first)
+        line = textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    sys.stdout.write(f"{line}\n")
+
+
 def pretty_json(value: object) -> str:
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
 

@@ -10,7 +10,7 @@ import typer
 
 from soma_cli.commands.options import FormatOption, load, output_of
 from soma_cli.core.errors import CheckFailed, SomaError
-from soma_cli.output import Format, printable
+from soma_cli.output import Format, hanging
 
 if TYPE_CHECKING:
     from soma_cli.core.results import DoctorReport, Finding
@@ -56,9 +56,10 @@ def _show(findings: list[Finding]) -> None:
     plain = not _can_print("✓✗")
     for finding in findings:
         mark = _MARKS[finding.status][plain]
-        print(f"{mark:<{1 + plain}} {finding.check:<{width}}  {printable(finding.message)}")
+        first = f"{mark:<{1 + plain}} {finding.check:<{width}}  "
+        hanging(first, finding.message)
         if finding.hint:
-            print(f"{'':<{4 + plain + width}}{printable(finding.hint)}")
+            hanging(" " * len(first), finding.hint)
 
 
 def _can_print(text: str) -> bool:

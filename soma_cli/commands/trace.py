@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from soma_cli.commands.options import FormatOption, open_system, output_of
-from soma_cli.output import Format, fields, printable
+from soma_cli.output import Format, fields, hanging, printable
 
 if TYPE_CHECKING:
     from soma_cli.core.results import TraceResult
@@ -37,7 +37,7 @@ def _show(result: TraceResult) -> None:
         for step in steps:
             print(f"  {step.where:<6}  {printable(step.state):<{width}}  {step.at or ''}".rstrip())
             if step.detail:
-                print(f"          {printable(step.detail)}")
+                hanging(" " * 10, step.detail)
 
 
 def add_to(app: typer.Typer) -> None:

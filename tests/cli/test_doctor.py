@@ -170,7 +170,7 @@ def test_a_log_that_lost_events_is_an_error(whole: Path) -> None:
     sql(whole / "log.sqlite3", "DELETE FROM records WHERE seq & 255 = 2")
     found = findings(whole)
     assert unwell(found) == {"kv": "error", "vector": "error"}
-    assert found["kv"]["message"] == "kv has passed 3, but the log ends at 2: the log lost events"
+    assert found["kv"]["message"] == "kv has passed 3, but the log ends at 2: it lost events, and new ones are left out"
 
 
 def test_open_dead_letters_are_a_warning(whole: Path) -> None:

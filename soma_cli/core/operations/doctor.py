@@ -158,7 +158,8 @@ def _lag(group: GroupLag, name: str) -> Finding:
     reader = "read" if name == KV else "search"
     if group.state == OUT_OF_RANGE:
         worst = max(group.partitions, key=lambda row: row.committed - row.end)
-        message = f"{name} has passed {worst.committed}, but the log ends at {worst.end}: the log lost events"
+        passed = f"{name} has passed {worst.committed}, but the log ends at {worst.end}"
+        message = f"{passed}: it lost events, and new ones are left out"
         return Finding(name, "error", message, "restore the newest backup of the log, or the whole folder from one")
     if not group.lag:
         return Finding(name, "ok", "has passed the whole log")
