@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -121,6 +122,34 @@ def test_append_times_never_fall_when_the_clock_does(tmp_path: Path) -> None:
         execute(tmp_path / "log.sqlite3", f"UPDATE records SET appended_at = {ahead}")
         assert log.append([new_record(1, 2)])[0].appended_at == ahead
         assert [item.appended_at for item in everything(log)] == [ahead, ahead]
+
+
+def test_threads_that_ended_leave_no_connection_open(tmp_path: Path) -> None:
+    def open_files() -> int:
+        return len([path for path in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(path)])
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("this system does not show a process's open files")
+    with log_at(tmp_path) as log:
+        log.append([new_record(1, 1)])
+        before = open_files()
+        assert before > 0
+        for _ in range(20):
+            thread = threading.Thread(target=everything, args=(log,))
+            thread.start()
+            thread.join()
+        # SQLite keeps a descriptor for the next connection while others hold locks on the same file.
+        assert open_files() <= before + 4
+    assert open_files() == 0
+
+
+def test_a_file_that_was_refused_is_not_kept_open(tmp_path: Path) -> None:
+    filled(tmp_path)
+    execute(tmp_path / "log.sqlite3", "PRAGMA user_version = 99")
+    with pytest.raises(DataFolderError) as refused:
+        sqlite_log(tmp_path)
+    assert refused.value.__traceback__ is not None
+    execute(tmp_path / "log.sqlite3", "PRAGMA journal_mode = DELETE")
 
 
 # --- migrations --------------------------------------------------------------------------------------------------
@@ -322,13 +351,20 @@ def unmount(place: Path) -> None:
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """A filled folder, mounted read-only: root writes through permissions, but not through this."""
-    place = tmp_path / "read-only"
-    filled(place)
+    filled(tmp_path / "read-only")
+    with mounted_read_only(tmp_path / "read-only") as place:
+        yield place
+
+
+@contextmanager
+def mounted_read_only(place: Path) -> Iterator[Path]:
+    """The same folder, mounted over itself: root writes through permissions, but not through this."""
     mount("--bind", str(place), str(place))
-    mount("-o", "remount,ro,bind", str(place))
-    yield place
-    unmount(place)
+    try:
+        mount("-o", "remount,ro,bind", str(place))
+        yield place
+    finally:
+        unmount(place)
 
 
 @pytest.fixture
@@ -350,6 +386,17 @@ def test_a_read_only_folder_cannot_be_written(read_only: Path) -> None:
 def test_a_read_only_folder_takes_no_worker(read_only: Path) -> None:
     with pytest.raises(ConfigurationError) as refused, log_at(read_only) as log:
         log.consumer("g", EVENTS_TOPIC, lambda partition: 0)
+    assert refused.value.code == "data_folder_unusable"
+
+
+@pytest.mark.parametrize("file", ["log.sqlite3", "access.sqlite3"])
+def test_a_read_only_folder_cannot_be_completed(tmp_path: Path, file: str) -> None:
+    """The folder is soma's, but one of its files has yet to be made or migrated."""
+    filled(tmp_path / "data")
+    for leftover in (tmp_path / "data").glob(f"{file}*"):
+        leftover.unlink()
+    with mounted_read_only(tmp_path / "data") as place, pytest.raises(ConfigurationError) as refused:
+        FILES[file](place)
     assert refused.value.code == "data_folder_unusable"
 
 

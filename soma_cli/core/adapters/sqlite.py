@@ -6,12 +6,14 @@ import functools
 import re
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
+from soma_cli.core.adapters.data_folder import folder_error
 from soma_cli.core.errors import ConfigurationError, DataFolderError, OutOfSpace, ServiceUnavailable, SomaError
 
 BUSY_TIMEOUT_S = 60.0
@@ -25,6 +27,16 @@ CHECKPOINT_PAGES = 2000
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
+class _Handle:
+    """A thread's connection: closed when the thread ends and its local values go."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
 class Database:
     """One SQLite file, used by any number of threads and processes: a connection for each thread, WAL mode.
 
@@ -36,26 +48,33 @@ class Database:
         self.path = path
         self._durable = durable
         self._local = threading.local()
-        self._open: list[sqlite3.Connection] = []
+        self._open: weakref.WeakSet[_Handle] = weakref.WeakSet()
         self._guard = threading.Lock()
-        with translated(path):
-            _migrate(self.connection, path, migrations, setup_lock)
+        try:
+            with translated(path):
+                _migrate(self.connection, path, migrations, setup_lock)
+        except OSError as error:  # of the lock's file
+            self.close()
+            raise folder_error(path.parent, error) from error
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        found: _Handle | None = getattr(self._local, "handle", None)
         if found is None:
-            found = self._local.connection = self._connect()
-        return found
+            found = self._local.handle = _Handle(self._connect())
+            with self._guard:
+                self._open.add(found)
+        return found.connection
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
         connection.execute("PRAGMA cache_size=-16000")
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-        with self._guard:
-            self._open.append(connection)
         return connection
 
     @contextmanager
@@ -69,8 +88,8 @@ class Database:
 
         Inside another one on the same thread it is part of that one.
         """
-        connection = self.connection
         with translated(self.path):
+            connection = self.connection
             if connection.in_transaction:
                 yield connection
                 return
@@ -85,9 +104,9 @@ class Database:
 
     def close(self) -> None:
         with self._guard:
-            connections, self._open = self._open, []
-        for connection in connections:
-            connection.close()
+            handles, self._open = list(self._open), weakref.WeakSet()
+        for handle in handles:
+            handle.connection.close()
         self._local = threading.local()
 
 
