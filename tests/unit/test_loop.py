@@ -1,0 +1,211 @@
+"""The loop of the workers over a real log: what each kind of error makes it do, and what it counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from soma_cli.core.adapters.data_folder import open_data_folder
+from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
+from soma_cli.core.errors import ConfigurationError, ServiceUnavailable
+from soma_cli.core.ports import PositionMismatch
+from soma_cli.core.record import EVENTS_TOPIC, NewRecord, Record
+from soma_cli.core.settings import WorkerSettings
+from soma_cli.core.workers.loop import Limits, Rate, Status, Worker, run_together
+from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally
+
+SETTINGS = WorkerSettings(batch_size=4, poll_interval_s=0.005, backoff_initial_s=0.01, backoff_max_s=0.02)
+GROUP = "test"
+
+
+class Recorder:
+    """A projection that keeps the offsets it was given and fails as its list of failures says, in order."""
+
+    def __init__(self, name: str = "recorder", failures: Sequence[Exception] = ()) -> None:
+        self.name = name
+        self.seen: list[int] = []
+        self.stored = 0
+        self.failures = list(failures)
+        self.before: Callable[[int], None] = lambda end: None
+
+    def positions(self) -> dict[int, int]:
+        return {0: self.stored}
+
+    def process(self, partition: int, start: int, end: int, records: Sequence[Record]) -> Tally:
+        self.before(end)
+        if self.failures:
+            raise self.failures.pop(0)
+        assert [record.offset for record in records] == list(range(start, end))
+        fresh = [record.offset for record in records if record.offset >= self.stored]
+        self.seen += fresh
+        self.stored = max(self.stored, end)
+        return Tally(read=len(records), applied=len(fresh), redelivered=len(records) - len(fresh))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqliteEventLog]:
+    made = SqliteEventLog(open_data_folder(tmp_path / "data"), poll_interval_s=0.005)
+    yield made
+    made.close()
+
+
+def fill(log: SqliteEventLog, count: int) -> None:
+    log.append([NewRecord(EVENTS_TOPIC, b"k", b"v")] * count)
+
+
+def worker(
+    log: SqliteEventLog,
+    projection: Projection,
+    report: Callable[[Status], None] = lambda status: None,
+    settings: WorkerSettings = SETTINGS,
+    **limits: object,
+) -> Worker:
+    limits = limits or {"until_end": True}
+    return Worker(log, projection, GROUP, settings, Limits(**limits), report)  # type: ignore[arg-type]
+
+
+def test_it_starts_at_the_stored_position_and_stops_at_the_end_of_the_start(log: SqliteEventLog) -> None:
+    fill(log, 10)
+    recorder = Recorder()
+    recorder.stored = 3
+    recorder.before = lambda end: fill(log, 1)
+    done = worker(log, recorder).run()
+    assert recorder.seen[:7] == list(range(3, 10))
+    assert recorder.seen[-1] < 14, "it went on with what came after the start"
+    assert done.tally.applied == len(recorder.seen)
+    assert done.state == "stopped"
+
+
+def test_an_empty_log_is_done_at_once(log: SqliteEventLog) -> None:
+    run = worker(log, Recorder())
+    assert run.run().tally == Tally()
+    assert run.result(0.5).last_positions == {}
+
+
+@pytest.mark.parametrize("limit", [1, 4, 6])
+def test_max_events_is_exact(log: SqliteEventLog, limit: int) -> None:
+    fill(log, 10)
+    recorder = Recorder()
+    run = worker(log, recorder, max_events=limit)
+    assert run.run().tally.read == limit
+    assert recorder.seen == list(range(limit))
+    assert run.result(0.5).last_positions == {"memory.events/0": limit - 1}
+    assert log.committed(GROUP, EVENTS_TOPIC)[0].offset == limit
+
+
+def test_from_reads_again_but_never_leaves_anything_out(log: SqliteEventLog) -> None:
+    fill(log, 10)
+    recorder = Recorder()
+    recorder.stored = 6
+    done = worker(log, recorder, until_end=True, start=2).run()
+    assert (done.tally.read, done.tally.redelivered, done.tally.applied) == (8, 4, 4)
+    again = Recorder()
+    again.stored = 6
+    assert worker(log, again, until_end=True, start=9).run().tally.read == 4
+
+
+def test_what_is_unavailable_is_tried_again_with_the_same_run(log: SqliteEventLog) -> None:
+    fill(log, 6)
+    recorder = Recorder(failures=[ServiceUnavailable("the store is away")] * 5)
+    said: list[tuple[str, str]] = []
+    worker(log, recorder, lambda status: said.append((status.state, status.detail))).run()
+    assert recorder.seen == list(range(6))
+    retries = [detail for state, detail in said if state == "retrying"]
+    assert len(retries) == 5
+    assert all("the store is away; next try in" in detail for detail in retries)
+
+
+def test_who_is_behind_waits_and_says_for_what(log: SqliteEventLog) -> None:
+    fill(log, 2)
+    recorder = Recorder(failures=[Behind("kv is at 0")] * 3)
+    said: list[tuple[str, str]] = []
+    worker(log, recorder, lambda status: said.append((status.state, status.detail))).run()
+    assert said.count(("waiting", "kv is at 0")) == 3
+    assert recorder.seen == [0, 1]
+
+
+def test_a_mismatch_seeks_to_the_stored_position(log: SqliteEventLog) -> None:
+    fill(log, 10)
+    recorder = Recorder()
+
+    def taken_back(end: int) -> None:
+        if end == 8:
+            recorder.before = lambda end: None
+            recorder.stored = 2
+            recorder.seen = recorder.seen[:2]
+            raise PositionMismatch("the store was taken back", 2)
+
+    recorder.before = taken_back
+    worker(log, recorder).run()
+    assert recorder.seen == list(range(10))
+
+
+def test_any_other_error_ends_it_and_leaves_the_group(log: SqliteEventLog) -> None:
+    fill(log, 10)
+    run = worker(log, Recorder(failures=[ConfigurationError("the key is wrong")]))
+    with pytest.raises(ConfigurationError):
+        run.run()
+    assert run.status.state == "stopped"
+    assert log.members(GROUP) == 0
+
+
+def test_a_poison_storm_counts_what_was_done_before_it(log: SqliteEventLog) -> None:
+    fill(log, 4)
+    storm = PoisonStorm("too many", hint="", details={}, done=Tally(read=3, rejected=3), position=3)
+    run = worker(log, Recorder(failures=[storm]))
+    with pytest.raises(PoisonStorm):
+        run.run()
+    result = run.result(0.1)
+    assert (result.read, result.rejected, result.last_positions) == (3, 3, {"memory.events/0": 2})
+
+
+def test_stop_ends_an_idle_worker_and_one_that_tries_again(log: SqliteEventLog) -> None:
+    fill(log, 2)
+    slow = replace(SETTINGS, backoff_initial_s=60.0, backoff_max_s=60.0)
+    for failures in ((), [ServiceUnavailable("away")] * 1000):
+        reached = threading.Event()
+
+        def report(status: Status, reached: threading.Event = reached) -> None:
+            if status.state in ("idle", "retrying"):
+                reached.set()
+
+        run = worker(log, Recorder(failures=failures), report, slow, until_end=False)
+        thread = threading.Thread(target=run.run)
+        thread.start()
+        assert reached.wait(30)
+        assert log.members(GROUP) == 1
+        run.stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+        assert run.status.tally.read == (0 if failures else 2)
+        assert log.members(GROUP) == 0
+
+
+def test_together_the_second_passes_nothing_before_the_first(log: SqliteEventLog) -> None:
+    fill(log, 40)
+    leader, follower = Recorder("leader"), Recorder("follower")
+    ahead: list[int] = []
+    follower.before = lambda end: ahead.append(leader.stored - end)
+    run_together([worker(log, leader), worker(log, follower)])
+    assert leader.seen == follower.seen == list(range(40))
+    assert min(ahead) >= 0
+
+
+def test_together_one_failure_stops_all_and_is_raised(log: SqliteEventLog) -> None:
+    fill(log, 10)
+    failing = Recorder("leader", failures=[ConfigurationError("the key is wrong")])
+    workers = [worker(log, failing, until_end=False), worker(log, Recorder("follower"), until_end=False)]
+    with pytest.raises(ConfigurationError):
+        run_together(workers)
+    assert [run.status.state for run in workers] == ["stopped", "stopped"]
+
+
+def test_the_rate_covers_the_last_seconds() -> None:
+    rate = Rate(window_s=1000.0)
+    rate.add(10)
+    rate.add(5)
+    assert rate.per_s() > 15
