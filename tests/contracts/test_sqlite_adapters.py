@@ -389,12 +389,15 @@ def test_a_read_only_folder_takes_no_worker(read_only: Path) -> None:
     assert refused.value.code == "data_folder_unusable"
 
 
-@pytest.mark.parametrize("file", ["log.sqlite3", "access.sqlite3"])
-def test_a_read_only_folder_cannot_be_completed(tmp_path: Path, file: str) -> None:
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("file", ["log.sqlite3", "store.sqlite3"])
+def test_a_read_only_folder_cannot_be_completed(tmp_path: Path, file: str, old: bool) -> None:
     """The folder is soma's, but one of its files has yet to be made or migrated."""
     filled(tmp_path / "data")
     for leftover in (tmp_path / "data").glob(f"{file}*"):
         leftover.unlink()
+    if old:
+        first_version(tmp_path / "data" / file, LOG_MIGRATIONS if file == "log.sqlite3" else STORE_MIGRATIONS)
     with mounted_read_only(tmp_path / "data") as place, pytest.raises(ConfigurationError) as refused:
         FILES[file](place)
     assert refused.value.code == "data_folder_unusable"
