@@ -112,10 +112,3 @@ def test_an_unknown_command_names_the_nearest() -> None:
     done = run("serch", "x")
     assert done.returncode == 2
     assert "search" in done.stderr
-
-
-def test_no_client_library_is_loaded_for_the_help() -> None:
-    clients = ("confluent_kafka", "psycopg", "qdrant_client", "qdrant_edge", "redis", "httpx", "jsonschema", "sqlite3")
-    code = f"import sys, soma_cli.main; print([name for name in {clients!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "[]\n", done.stdout + done.stderr
