@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from soma_cli.core.errors import UsageError
 from soma_cli.core.ports import Embedder, EventLog, IndexShadow, MemoryStore, VectorIndex
@@ -80,11 +80,30 @@ def apply_vector(
     """
     ends = ends_of(log)
     busy = log.members(group_name(settings, VECTOR)) > 0
+    if busy and _followed(indexer, ends, settings.worker.poll_interval_s):
+        return _behind(indexer, ends)
     deadline = time.monotonic() + SEARCH_PATIENCE_S if busy else None
     if catch_up(log, indexer, ends, batch_size=settings.worker.batch_size, deadline=deadline, progress=progress):
         return 0
+    return _behind(indexer, ends)
+
+
+def _behind(indexer: VectorIndexer, ends: Mapping[int, int]) -> int:
     positions = indexer.positions()
-    return sum(end - positions.get(partition, 0) for partition, end in ends.items())
+    return sum(max(0, end - positions.get(partition, 0)) for partition, end in ends.items())
+
+
+def _followed(indexer: VectorIndexer, ends: Mapping[int, int], poll_s: float) -> bool:
+    """Whether the indexer at work elsewhere came to the ends, or at least came further, within the patience.
+
+    Looking is cheap; helping would take the index from it, and from all who search.
+    """
+    deadline = time.monotonic() + SEARCH_PATIENCE_S
+    first = left = _behind(indexer, ends)
+    while left and time.monotonic() < deadline:
+        time.sleep(min(poll_s, 0.01))
+        left = _behind(indexer, ends)
+    return left == 0 or left < first
 
 
 def check_projection(name: str) -> str:
