@@ -111,7 +111,7 @@ def follow(workload: Workload) -> Iterator[Comparison]:
 
     def ours() -> float:
         with _filled(workload.folder / f"soma{next(rounds)}", made) as system:
-            return per_second(len(made), system.worker("kv", until_end=True).run)
+            return per_second(len(made), system.admin.worker("kv", until_end=True).run)
 
     yield Comparison(
         "log to kv: a worker's whole way, sustained",
@@ -133,7 +133,7 @@ def rebuild(workload: Workload) -> Iterator[Comparison]:
             "rebuild kv: into a shadow, compared, swapped",
             "/s",
             Target(100_000, "figure"),
-            lambda: per_second(len(made), lambda: system.rebuild("kv")),
+            lambda: per_second(len(made), lambda: system.admin.rebuild("kv")),
             lambda: _BareFollower(workload.folder / f"bare{next(rounds)}", made).rate(len(made), _REBUILD_BATCH),
             "the same as for log to kv, in batches of 2000, compared with nothing",
         )

@@ -52,7 +52,7 @@ def consume(
         names = ["kv", "vector"] if worker is WorkerName.all else [worker.value]
         status = StatusLine(system.settings.worker.log_interval_s)
         workers = [
-            system.worker(
+            system.admin.worker(
                 name,
                 until_end=until_end,
                 max_events=max_events,

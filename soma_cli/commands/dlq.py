@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,7 +42,7 @@ def list_letters(ctx: typer.Context, format: FormatOption = Format.TEXT, quiet: 
     """
     output = output_of(ctx, format, quiet)
     with open_system(ctx) as system:
-        found = system.dead_letters()
+        found = system.admin.dead_letters()
     output.rows(found, _show_list, lambda item: item.position)
 
 
@@ -57,7 +58,7 @@ def show(
     """
     output = output_of(ctx, format)
     with open_system(ctx) as system:
-        found = system.dead_letter(position)
+        found = system.admin.dead_letter(position)
     output.result(found, lambda: _show_one(found))
 
 
@@ -77,7 +78,8 @@ def retry(
     """
     output = output_of(ctx, format)
     with open_system(ctx) as system:
-        _act(system, output, position, "retry", lambda at: system.retry_dead_letter(at, force=force), all, execute, yes)
+        send = partial(system.admin.retry_dead_letter, force=force)
+        _act(system, output, position, "retry", send, all, execute, yes)
 
 
 @dlq.command("discard")
@@ -95,7 +97,7 @@ def discard(
     """
     output = output_of(ctx, format)
     with open_system(ctx) as system:
-        _act(system, output, position, "discard", system.discard_dead_letter, all, execute, yes)
+        _act(system, output, position, "discard", system.admin.discard_dead_letter, all, execute, yes)
 
 
 def _act(
@@ -114,7 +116,7 @@ def _act(
     if position is not None:
         _finish(output, [action(position)], [])
         return
-    found = system.dead_letters()
+    found = system.admin.dead_letters()
     if not execute:
         output.rows(found, _show_list, lambda item: item.position)
         say(f"soma: nothing was changed; add --execute to {verb} these {len(found):,} letters")

@@ -48,7 +48,7 @@ def _report(ctx: typer.Context, deep: bool) -> DoctorReport:
     file = f"file {loaded.file}" if loaded.file else "no file"
     message = f"profile {loaded.settings.profile} ({loaded.origins['profile']}), {file}"
     with MemorySystem(loaded.settings) as system:
-        return report([Finding("settings", "ok", message), *system.doctor(deep=deep).findings])
+        return report([Finding("settings", "ok", message), *system.admin.doctor(deep=deep).findings])
 
 
 def _show(findings: list[Finding]) -> None:

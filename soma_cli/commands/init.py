@@ -26,7 +26,7 @@ def init(
     """
     output = output_of(ctx, format)
     with open_system(ctx) as system:
-        result = system.init(new_epoch=new_epoch)
+        result = system.admin.init(new_epoch=new_epoch)
     output.result(result, lambda: _show(result))
     if result.new_epoch:
         say(

@@ -45,7 +45,7 @@ def lag(
     with open_system(ctx) as system:
 
         def look() -> LagReport:
-            return system.lag(threshold=threshold, max_age_s=max_age_s)
+            return system.admin.lag(threshold=threshold, max_age_s=max_age_s)
 
         report = _watch(look, pause_s, count, output) if watch else look()
         if not watch:

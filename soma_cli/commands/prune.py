@@ -51,12 +51,12 @@ def prune(
     output = output_of(ctx, format, quiet)
     people = format is Format.TEXT and not quiet
     with open_system(ctx) as system:
-        plan = system.prune(policy=policy, threshold=threshold, namespace=namespace, now=now, limit=limit)
+        plan = system.admin.prune(policy=policy, threshold=threshold, namespace=namespace, now=now, limit=limit)
         if people:
             _show_plan(plan)
         if execute and (not plan.selected or confirm(_question(plan), yes=yes)):
             with progress("deleting", len(plan.selected)) as advance:
-                plan = system.execute_prune(plan, actor=actor, progress=advance)
+                plan = system.admin.execute_prune(plan, actor=actor, progress=advance)
     output.result(plan, lambda: _show_outcome(plan, execute), _ids(plan))
     if plan.skipped and not people:
         say(_skipped_sentence(plan))

@@ -77,7 +77,7 @@ def replay(
 
 
 def _audit(system: MemorySystem, selection: Selection, output: Output) -> None:
-    lines = system.replay(selection)
+    lines = system.admin.replay(selection)
     if output.format is Format.TEXT and not output.quiet:
         for line in lines:
             print(_line(line))
@@ -102,7 +102,7 @@ def _rebuild(system: MemorySystem, into: Target, output: Output, *, execute: boo
         return execute and confirm(f"Put the rebuilt {into.value} in the place of the live one?", yes=yes)
 
     with progress(f"rebuilding {into.value}") as advance:
-        result = system.rebuild(into.value, decide=decide, progress=advance)
+        result = system.admin.rebuild(into.value, decide=decide, progress=advance)
     if output.format is not Format.TEXT:
         output.result(result, lambda: None)
     elif result.executed:

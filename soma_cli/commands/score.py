@@ -78,8 +78,8 @@ def _scored(
     system: MemorySystem, id: str | None, inputs: Mapping[str, object], settings: Mapping[str, object]
 ) -> ScoreResult:
     if id is not None:
-        return system.score(id, **settings)  # type: ignore[arg-type]
-    return system.score_inputs(**inputs, **settings)  # type: ignore[arg-type]
+        return system.admin.score(id, **settings)  # type: ignore[arg-type]
+    return system.admin.score_inputs(**inputs, **settings)  # type: ignore[arg-type]
 
 
 def _show(result: ScoreResult, explain: bool) -> None:

@@ -17,7 +17,7 @@ def stats(ctx: typer.Context, format: FormatOption = Format.TEXT) -> None:
     """
     output = output_of(ctx, format)
     with open_system(ctx) as system:
-        found = system.stats()
+        found = system.admin.stats()
     output.result(found, lambda: _show(found))
 
 

@@ -25,7 +25,7 @@ def trace(
     """
     output = output_of(ctx, format)
     with open_system(ctx) as system:
-        result = system.trace(event_id)
+        result = system.admin.trace(event_id)
     output.result(result, lambda: _show(result))
 
 

@@ -13,47 +13,26 @@ not survive `os.fork`; make one in each process.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from soma_cli.core.errors import CheckFailed, ConfigurationError, EventRejected, NotFound, SomaError, UsageError
+from soma_cli.core.errors import CheckFailed, EventRejected, NotFound, SomaError, UsageError
 from soma_cli.core.event import DELETED, UPDATED, MemoryEvent
 from soma_cli.core.eventing.producer import Draft, build_event, check_embedding
 from soma_cli.core.instants import now_us, parse_instant
 from soma_cli.core.memory import MemoryState, Outcome
 from soma_cli.core.operations import projections, read, search, write
-from soma_cli.core.operations.offsets import resolve_offset
 from soma_cli.core.ports import EventLog, IndexQuery, MemoryStore, SearchMode, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Position
-from soma_cli.core.results import (
-    DoctorReport,
-    HistoryEntry,
-    InitResult,
-    LagReport,
-    Letter,
-    LetterResult,
-    Memory,
-    Outcomes,
-    ProduceResult,
-    PrunePlan,
-    Rebuild,
-    Receipt,
-    ScoreResult,
-    SearchHit,
-    TraceResult,
-    WaitResult,
-)
+from soma_cli.core.results import HistoryEntry, Memory, Outcomes, ProduceResult, Receipt, SearchHit, WaitResult
 from soma_cli.core.settings import Settings
-from soma_cli.core.wiring import Adapters, folder_health, local_files, settled_identity
-from soma_cli.core.workers.kv_writer import KV
-from soma_cli.core.workers.loop import Limits, Status, Worker
-from soma_cli.core.workers.projection import Projection
+from soma_cli.core.wiring import Adapters
 from soma_cli.core.workers.vector_indexer import VectorIndexer
 
 if TYPE_CHECKING:
-    from soma_cli.core.operations.replay import Selection
+    from soma_cli.core.administration import Administration
 
 logger = logging.getLogger("soma")
 
@@ -113,6 +92,13 @@ class MemorySystem:
     @property
     def _index(self) -> VectorIndex:
         return self.adapters.index
+
+    @property
+    def admin(self) -> Administration:
+        """What operators do: workers, replay and rebuilds, dead letters, pruning, lag, diagnosis."""
+        from soma_cli.core.administration import Administration
+
+        return Administration(self.settings, self.adapters)
 
     # --- writing ---
 
@@ -360,11 +346,6 @@ class MemorySystem:
         self._count_access([hit.id for hit in hits])
         return hits
 
-    def _state(self, id: str) -> MemoryState:
-        """The state of a live memory. Raises NotFound."""
-        self.apply_kv()
-        return read.live_state(self._store, read.check_id(id))
-
     def _known_state(self, id: str) -> MemoryState:
         """The memory's state, a tombstone too. Raises NotFound."""
         id = read.check_id(id)
@@ -379,180 +360,6 @@ class MemorySystem:
         except SomaError as error:
             logger.warning("the access was not counted: %s", error.message)
 
-    def replay(self, selection: Selection | None = None) -> Iterator[dict[str, Any]]:
-        """The log's records as they were appended, streamed: position, appended_at, version, event."""
-        from soma_cli.core.operations.replay import Selection, replay_line, select
-
-        epoch = projections.registered_epoch(self._log, self._store)
-        stored = self._store.positions(self._log.topic_id(EVENTS_TOPIC))
-        records = select(self._log, selection or Selection(), stored)
-        return (replay_line(record, epoch) for record in records)
-
-    def rebuild(
-        self,
-        into: str,
-        *,
-        decide: Callable[[Rebuild], bool] = lambda result: True,
-        progress: Progress = lambda events: None,
-    ) -> Rebuild:
-        """Make `kv` or `vector` anew from the log; swapped in where `decide`, shown the comparison, says so."""
-        from soma_cli.core.operations.rebuild import rebuild_identity, rebuild_kv, rebuild_vector
-
-        if projections.check_projection(into) == KV:
-            return rebuild_kv(self.settings, self._log, self._store, decide, progress)
-        identity = rebuild_identity(settled_identity(self.settings), self._index)
-        embedder = self.adapters.embedder
-        return rebuild_vector(self.settings, self._log, self._store, self._index, embedder, identity, decide, progress)
-
-    # --- dead letters ---
-
-    def dead_letters(self) -> list[Letter]:
-        """The open dead letters, oldest first."""
-        from soma_cli.core.operations.dead_letters import letters
-
-        self.apply_kv()
-        return letters(self._log)
-
-    def dead_letter(self, position: str) -> Letter:
-        """One letter, by its own position or its source's. Raises NotFound."""
-        from soma_cli.core.operations.dead_letters import find_letter, shown
-
-        return shown(find_letter(self._log, position))
-
-    def retry_dead_letter(self, position: str, *, force: bool = False) -> LetterResult:
-        """Send a letter's event again. Raises CheckFailed where its memory has changed since, unless `force`."""
-        from soma_cli.core.operations.dead_letters import find_letter, retry
-
-        self.apply_kv()
-        epoch = projections.registered_epoch(self._log, self._store)
-        return retry(self._log, self._store, epoch, find_letter(self._log, position), force=force)
-
-    def discard_dead_letter(self, position: str) -> LetterResult:
-        """Settle a letter without sending it again."""
-        from soma_cli.core.operations.dead_letters import discard, find_letter
-
-        return discard(self._log, find_letter(self._log, position))
-
-    def stats(self) -> dict[str, Any]:
-        """Counts, sizes in bytes, and where the data lies."""
-        from soma_cli.core.operations.stats import stats
-
-        self.apply_kv()
-        return stats(self.settings, self._log, self._store, self._index)
-
-    # --- forgetting by score ---
-
-    def prune(
-        self,
-        *,
-        policy: str | None = None,
-        threshold: float | None = None,
-        namespace: str | None = None,
-        now: str | None = None,
-        limit: int | None = None,
-        execute: bool = False,
-        actor: str | None = None,
-    ) -> PrunePlan:
-        """What the policy would forget, highest score first, `limit` at most; with `execute` that is deleted.
-
-        `now` is a time; the same memories and `now` give the same plan. Raises UsageError.
-        """
-        from soma_cli.core.operations.prune import plan
-        from soma_cli.core.operations.score import policy_of
-
-        chosen = policy_of(self.settings.scoring, policy, threshold)
-        instant = now_us() if now is None else parse_instant(now)
-        pointers = self.settings.index.text_pointers
-        self.apply_kv()
-        planned = plan(self._store, chosen, instant, namespace=namespace, limit=limit, text_pointers=pointers)
-        return self.execute_prune(planned, actor=actor) if execute else planned
-
-    def execute_prune(
-        self, plan: PrunePlan, *, actor: str | None = None, progress: Progress = lambda deletes: None
-    ) -> PrunePlan:
-        """Delete what a plan selected, but for what changed since: that is `skipped` in the plan returned."""
-        from soma_cli.core.operations.prune import execute
-
-        limits = self.settings.limits
-        return execute(self._log, self._store, plan, limits, actor=actor, apply_kv=self.apply_kv, progress=progress)
-
-    def score(
-        self, id: str, *, policy: str | None = None, threshold: float | None = None, now: str | None = None
-    ) -> ScoreResult:
-        """The prune score of a memory. Does not count as an access. Raises NotFound, UsageError."""
-        from soma_cli.core.operations.score import inputs_of, policy_of, score_result
-
-        chosen = policy_of(self.settings.scoring, policy, threshold)
-        instant = now_us() if now is None else parse_instant(now)
-        state = self._state(id)
-        inputs = inputs_of(state, self._store.access([state.id]).get(state.id))
-        return score_result(inputs, chosen, instant, {"id": state.id, "version": state.version})
-
-    def score_inputs(
-        self,
-        *,
-        importance: float = 1.0,
-        created: str | None = None,
-        last_access: str | None = None,
-        access_count: int = 0,
-        policy: str | None = None,
-        threshold: float | None = None,
-        now: str | None = None,
-    ) -> ScoreResult:
-        """The score that a memory of these inputs would have; created now if not said. Durations count from `now`."""
-        from soma_cli.core.operations.score import policy_of, score_result
-        from soma_cli.core.scoring import Inputs
-
-        chosen = policy_of(self.settings.scoring, policy, threshold)
-        instant = now_us() if now is None else parse_instant(now)
-        created_us = instant if created is None else parse_instant(created, now=instant)
-        read_us = None if last_access is None else parse_instant(last_access, now=instant)
-        return score_result(Inputs(created_us, read_us, access_count, importance), chosen, instant, {})
-
-    # --- workers ---
-
-    def worker(
-        self,
-        name: str,
-        *,
-        until_end: bool = False,
-        max_events: int | None = None,
-        start: str | None = None,
-        batch_size: int | None = None,
-        max_rejects: int | None = None,
-        report: Callable[[Status], None] = lambda status: None,
-    ) -> Worker:
-        """A worker for `kv` or `vector`; call its `run()`, and set its `stop` from elsewhere to end it."""
-        if name in ("audit", "latest"):
-            raise ConfigurationError(
-                f"there is no {name} worker here: the embedded log keeps every event and needs no memory.{name}",
-                hint="run `soma consume all`",
-                code="not_in_profile",
-            )
-        projection: Projection
-        if projections.check_projection(name) == KV:
-            projection = projections.kv_writer(self.settings, self._log, self._store, max_rejects)
-        else:
-            projection = self._indexer()
-        settings = self.settings.worker
-        if batch_size is not None:
-            settings = replace(settings, batch_size=batch_size)
-        limits = Limits(until_end=until_end, max_events=max_events, start=self._start_offset(projection, start))
-        return Worker(self._log, projection, projections.group_name(self.settings, name), settings, limits, report)
-
-    def _start_offset(self, projection: Projection, start: str | None) -> int | None:
-        """An offset at or before the stored position: a worker may read again, never leave anything out."""
-        if start is None:
-            return None
-        stored = projection.positions().get(0, 0)
-        offset = resolve_offset(start, self._log.bounds(EVENTS_TOPIC)[0], stored)
-        if offset > stored:
-            raise UsageError(
-                f"--from {start} is offset {offset}, behind the stored position {stored}: events would be left out",
-                hint="leave --from out, or name an offset up to the stored position",
-            )
-        return offset
-
     # --- projections ---
 
     def wait(self, position: str, what: WaitFor = "all", timeout_s: float = 30.0) -> WaitResult:
@@ -564,69 +371,11 @@ class MemorySystem:
             self._store,
             self._index,
             projections.kv_writer(self.settings, self._log, self._store),
-            None if what == "kv" else self._indexer(),
+            None if what == "kv" else self.indexer(),
             Position.parse(position),
             timeout_s,
             batch_size=self.settings.worker.batch_size,
         )
-
-    def lag(self, *, threshold: int | None = None, max_age_s: float | None = None) -> LagReport:
-        """How far each projection is behind the log; applies nothing. Raises LogReplaced."""
-        from soma_cli.core.operations.lag import lag
-
-        return lag(
-            self.settings,
-            self._log,
-            self._store,
-            self._index,
-            now=now_us(),
-            threshold=threshold,
-            max_age_s=max_age_s,
-        )
-
-    def init(self, *, new_epoch: bool = False) -> InitResult:
-        """Make the data folder and everything in it; what is there stays as it is.
-
-        Raises LogReplaced where the log is not the one that the store was made from; with `new_epoch` it is accepted,
-        and its events count from the next epoch on.
-        """
-        from soma_cli.core.operations.init import accept_log, present
-
-        files = local_files(self.settings)
-        before = present(files)
-        epoch, accepted = accept_log(self._log, self._store, new_epoch=new_epoch)
-        self._index.count()
-        return InitResult(
-            data_dir=str(self.settings.data_dir),
-            created=[part for part in files if part not in before],
-            existing=before,
-            epoch=epoch,
-            topic_id=self._log.topic_id(EVENTS_TOPIC),
-            new_epoch=accepted,
-        )
-
-    def doctor(self, *, deep: bool = False) -> DoctorReport:
-        """Look at everything that can be wrong; changes nothing, and goes on where something is broken."""
-        from soma_cli.core.operations.doctor import Parts, diagnose
-        from soma_cli.core.operations.init import present
-
-        files = local_files(self.settings)
-        parts = Parts(
-            missing=set(files) - set(present(files)),
-            folder=lambda: folder_health(self.settings),
-            log=lambda: self._log,
-            store=lambda: self._store,
-            index=lambda: self._index,
-            embedder=lambda: self.adapters.embedder,
-            identity=settled_identity(self.settings),
-        )
-        return diagnose(self.settings, parts, now=now_us(), deep=deep)
-
-    def trace(self, event_id: str) -> TraceResult:
-        """Where an event is in every projection, with times; applies nothing. Raises NotFound, LogReplaced."""
-        from soma_cli.core.operations.trace import trace
-
-        return trace(self._log, self._store, self._index, event_id)
 
     def apply_kv(self, progress: Progress | None = None) -> None:
         """Bring the canonical store up to the log. Reads do this first."""
@@ -634,9 +383,10 @@ class MemorySystem:
 
     def apply_vector(self, progress: Progress | None = None) -> int:
         """Bring the index up to the log; returns how many events it is behind where another indexer is at it."""
-        return projections.apply_vector(self.settings, self._log, self._indexer(), progress)
+        return projections.apply_vector(self.settings, self._log, self.indexer(), progress)
 
-    def _indexer(self) -> VectorIndexer:
+    def indexer(self) -> VectorIndexer:
+        """The projection into the live index."""
         return projections.vector_indexer(self.settings, self._log, self._store, self._index, self.adapters.embedder)
 
 

@@ -87,7 +87,7 @@ def test_a_retry_is_sent_once_and_reaches_the_worker_that_failed(system: MemoryS
     dense(system, new_id(), [1.0, 0.0, 0.0])
     id = new_id()
     source = dense(system, id, [1.0])
-    (found,) = system.dead_letters()
+    (found,) = system.admin.dead_letters()
     assert (found.worker, found.code, found.source) == ("vector", "wrong_dimension", source)
     assert [hit.id for hit in system.search("hello")].count(id) == 1, "its text is found all the same"
     result = soma(system, "dlq", "retry", source, "-o", "json")
@@ -95,7 +95,7 @@ def test_a_retry_is_sent_once_and_reaches_the_worker_that_failed(system: MemoryS
     (done,) = json.loads(result.stdout)
     assert done["result"] == "retried"
     system.apply_vector()
-    (again,) = system.dead_letters()
+    (again,) = system.admin.dead_letters()
     assert (again.source, again.attempts) == (done["position"], 2), "still of the wrong dimension, and counted"
     assert [entry.outcome for entry in system.history(id)] == ["applied", "applied"]
 
@@ -118,7 +118,7 @@ def test_discard_settles_a_letter(system: MemorySystem) -> None:
     source = foreign(system, b"k", b"not json")
     system.apply_kv()
     assert soma(system, "dlq", "discard", source).exit_code == 0
-    assert system.dead_letters() == []
+    assert system.admin.dead_letters() == []
     assert soma(system, "dlq", "discard", source).exit_code == 6
 
 
@@ -128,9 +128,9 @@ def test_all_shows_its_plan_first_and_refuses_without_a_terminal(system: MemoryS
     plan = soma(system, "dlq", "discard", "--all", "-o", "json")
     assert (plan.exit_code, len(json.loads(plan.stdout))) == (0, 3)
     assert soma(system, "dlq", "discard", "--all", "--execute").exit_code == 2
-    assert len(system.dead_letters()) == 3
+    assert len(system.admin.dead_letters()) == 3
     assert soma(system, "dlq", "discard", "--all", "--execute", "--yes").exit_code == 0
-    assert system.dead_letters() == []
+    assert system.admin.dead_letters() == []
     assert soma(system, "dlq", "retry").exit_code == 2, "neither a position nor --all"
 
 
@@ -143,4 +143,4 @@ def test_a_batch_with_one_bad_record_costs_that_record_only(system: MemorySystem
     for id in good[2:]:
         foreign(system, id.encode(), event(id))
     assert [system.fetch(id).id for id in good] == good
-    assert [found.code for found in system.dead_letters()] == ["key_mismatch", "null_value"]
+    assert [found.code for found in system.admin.dead_letters()] == ["key_mismatch", "null_value"]

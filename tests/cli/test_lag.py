@@ -116,21 +116,21 @@ def test_a_running_worker_makes_its_group_active_with_its_own_rate(folder: Path)
     settings = Settings(data_dir=folder)
     store(folder, 2)
     with MemorySystem(settings) as system:
-        worker = system.worker("kv")
+        worker = system.admin.worker("kv")
         thread = threading.Thread(target=worker.run)
         thread.start()
         try:
             deadline = time.monotonic() + 10
-            while (group := system.lag().groups[0]).lag or group.rate_per_s is None:
+            while (group := system.admin.lag().groups[0]).lag or group.rate_per_s is None:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             assert group.state == "active"
             assert group.rate_per_s >= 0
-            assert system.lag().groups[1].state == "stopped"
+            assert system.admin.lag().groups[1].state == "stopped"
         finally:
             worker.stop.set()
             thread.join()
-        stopped = system.lag().groups[0]
+        stopped = system.admin.lag().groups[0]
     assert (stopped.state, stopped.rate_per_s) == ("idle", None)
 
 
@@ -140,10 +140,10 @@ def test_the_time_left_is_lag_by_rate(folder: Path) -> None:
     with MemorySystem(settings) as system:
         consumer = system.adapters.log.consumer("team-kv", "memory.events", lambda partition: 0)
         consumer.commit({0: 0}, 2.0)
-        group = system.lag().groups[0]
+        group = system.admin.lag().groups[0]
         assert (group.group, group.rate_per_s, group.eta_s) == ("team-kv", 2.0, 1.5)
         consumer.commit({0: 0}, 0.0)
-        group = system.lag().groups[0]
+        group = system.admin.lag().groups[0]
         assert (group.rate_per_s, group.eta_s) == (0.0, None)
         consumer.close()
 

@@ -236,10 +236,10 @@ def test_nothing_selected_needs_no_answer(tmp_path: Path) -> None:
 
 def test_what_changes_after_it_was_scored_is_kept(system: MemorySystem) -> None:
     one, two, three_ = three(system)
-    plan = system.prune(now=after(system, 5000))
+    plan = system.admin.prune(now=after(system, 5000))
     system.update(one, text="changed")
     system.delete(two, reason="by hand")
-    done = system.execute_prune(plan)
+    done = system.admin.execute_prune(plan)
     versions = {selected.id: selected.version for selected in plan.selected}
     assert [(skipped.id, skipped.version) for skipped in done.skipped] == [(one, versions[one]), (two, versions[two])]
     assert all(f"if_version is {skipped.version}, the state is at version" in skipped.note for skipped in done.skipped)
@@ -254,36 +254,36 @@ def test_what_changes_after_it_was_scored_is_kept(system: MemorySystem) -> None:
 
 def test_a_plan_that_ran_twice_deletes_nothing_more(system: MemorySystem) -> None:
     one, *_ = three(system)
-    plan = system.prune(now=after(system, 400), limit=1)
-    system.execute_prune(plan)
+    plan = system.admin.prune(now=after(system, 400), limit=1)
+    system.admin.execute_prune(plan)
     system.store(text="back again", id=one)
-    assert [skipped.id for skipped in system.execute_prune(plan).skipped] == [one]
+    assert [skipped.id for skipped in system.admin.execute_prune(plan).skipped] == [one]
     assert one in live(system)
 
 
 def test_skipped_deep_in_a_large_plan(system: MemorySystem) -> None:
     many(system, 1101)
-    plan = system.prune(threshold=-100.0)
+    plan = system.admin.prune(threshold=-100.0)
     changed = [plan.selected[index].id for index in (0, 499, 500, 1100)]
     for id in changed:
         system.update(id, text="changed")
-    assert [skipped.id for skipped in system.execute_prune(plan).skipped] == changed
+    assert [skipped.id for skipped in system.admin.execute_prune(plan).skipped] == changed
     assert live(system) == set(changed)
 
 
 def test_an_error_says_how_many_deletes_went_before_it(system: MemorySystem) -> None:
     many(system, 600)
-    plan = system.prune(threshold=-100.0)
+    plan = system.admin.prune(threshold=-100.0)
     plan.selected[550].namespace = "\ud800"  # which no event can hold
     with pytest.raises(InputRejected) as caught:
-        system.execute_prune(plan)
+        system.admin.execute_prune(plan)
     assert caught.value.details["appended"] == 500
     assert len(live(system)) == 100
 
 
 def test_library_prune_executes_in_one_call(system: MemorySystem) -> None:
     one, *_ = three(system)
-    done = system.prune(now=after(system, 50), execute=True, actor="library")
+    done = system.admin.prune(now=after(system, 50), execute=True, actor="library")
     assert ([selected.id for selected in done.selected], done.appended) == ([one], 1)
     with pytest.raises(NotFound, match="by library"):
         system.fetch(one)
@@ -294,7 +294,7 @@ def test_malformed_calls(system: MemorySystem, tmp_path: Path) -> None:
         run = soma(tmp_path, "prune", *arguments)
         assert (run.exit_code, run.stdout) == (2, "")
     with pytest.raises(UsageError, match="'mine' is not a policy"):
-        system.prune(policy="mine")
+        system.admin.prune(policy="mine")
 
 
 class Terminal:

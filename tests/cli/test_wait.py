@@ -84,7 +84,7 @@ def test_the_time_is_kept_also_with_a_long_backlog(folder: Path) -> None:
             system.store(text=f"memory {number}")
         with pytest.raises(WaitTimedOut, match=r"kv had not passed memory.events/0@4 after 0 s"):
             system.wait("memory.events/0@4", "kv", 0.0)
-        assert system.lag().groups[0].lag == 4
+        assert system.admin.lag().groups[0].lag == 4
 
 
 def test_no_time_is_enough_where_one_batch_is(folder: Path) -> None:

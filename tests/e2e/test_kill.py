@@ -117,7 +117,7 @@ def test_produce_killed_midway_adds_exactly_what_is_missing_when_run_again(soma:
         assert log_end(system) == total
         again = soma.json("produce", str(file), "--key", "/payload/key")
         assert (again["appended"], again["duplicates"]) == (0, total)
-        assert system.stats()["memories"] == total
+        assert system.admin.stats()["memories"] == total
 
 
 def test_a_killed_store_is_there_whole_or_not_at_all(soma: Soma) -> None:

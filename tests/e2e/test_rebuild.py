@@ -36,7 +36,7 @@ def rebuild(folder: Path, into: str) -> subprocess.Popen[bytes]:
 
 
 def check_whole(system: MemorySystem) -> None:
-    assert system.stats()["memories"] == EVENTS
+    assert system.admin.stats()["memories"] == EVENTS
     assert len(system.search("memory number", limit=1000)) == 1000
 
 
@@ -95,8 +95,8 @@ def test_rebuilds_under_load_lose_nothing_and_readers_see_no_half(tmp_path: Path
             thread.join()
         assert failures == []
         assert len(stored) > 20
-        assert system.stats()["memories"] == EVENTS + len(stored)
+        assert system.admin.stats()["memories"] == EVENTS + len(stored)
         assert len(system.search("written during the rebuild", namespace="load", limit=1000)) == min(1000, len(stored))
-        assert system.rebuild("kv", decide=lambda result: False).differences == dict.fromkeys(
+        assert system.admin.rebuild("kv", decide=lambda result: False).differences == dict.fromkeys(
             ("missing", "extra", "different", "journal"), 0
         )

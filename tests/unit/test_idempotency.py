@@ -18,7 +18,7 @@ def system(tmp_path: Path) -> Iterator[MemorySystem]:
 
 
 def events(system: MemorySystem) -> int:
-    return sum(1 for _ in system.replay())
+    return sum(1 for _ in system.admin.replay())
 
 
 def test_a_repeated_store_adds_nothing_and_says_so(system: MemorySystem) -> None:

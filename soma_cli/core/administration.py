@@ -1,0 +1,316 @@
+"""What operators do with a memory system: workers, replay and rebuilds, dead letters, pruning, lag, diagnosis.
+
+with create_memory_system() as soma:
+    plan = soma.admin.prune(policy="retain")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from soma_cli.core.errors import ConfigurationError, UsageError
+from soma_cli.core.instants import now_us, parse_instant
+from soma_cli.core.operations import projections, read
+from soma_cli.core.operations.offsets import resolve_offset
+from soma_cli.core.ports import EventLog, MemoryStore, VectorIndex
+from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.results import (
+    DoctorReport,
+    InitResult,
+    LagReport,
+    Letter,
+    LetterResult,
+    PrunePlan,
+    Rebuild,
+    ScoreResult,
+    TraceResult,
+)
+from soma_cli.core.settings import Settings
+from soma_cli.core.wiring import Adapters, folder_health, local_files, settled_identity
+from soma_cli.core.workers.kv_writer import KV
+from soma_cli.core.workers.loop import Limits, Status, Worker
+from soma_cli.core.workers.projection import Projection
+
+if TYPE_CHECKING:
+    from soma_cli.core.operations.replay import Selection
+
+Progress = Callable[[int], None]
+
+
+class Administration:
+    """The operator's side of one memory system; reached as `MemorySystem.admin`."""
+
+    def __init__(self, settings: Settings, adapters: Adapters) -> None:
+        self._settings = settings
+        self._adapters = adapters
+
+    @property
+    def _log(self) -> EventLog:
+        return self._adapters.log
+
+    @property
+    def _store(self) -> MemoryStore:
+        return self._adapters.store
+
+    @property
+    def _index(self) -> VectorIndex:
+        return self._adapters.index
+
+    def _apply_kv(self) -> None:
+        projections.apply_kv(self._settings, self._log, self._store)
+
+    # --- the log read back ---
+
+    def replay(self, selection: Selection | None = None) -> Iterator[dict[str, Any]]:
+        """The log's records as they were appended, streamed: position, appended_at, version, event."""
+        from soma_cli.core.operations.replay import Selection, replay_line, select
+
+        epoch = projections.registered_epoch(self._log, self._store)
+        stored = self._store.positions(self._log.topic_id(EVENTS_TOPIC))
+        records = select(self._log, selection or Selection(), stored)
+        return (replay_line(record, epoch) for record in records)
+
+    def rebuild(
+        self,
+        into: str,
+        *,
+        decide: Callable[[Rebuild], bool] = lambda result: True,
+        progress: Progress = lambda events: None,
+    ) -> Rebuild:
+        """Make `kv` or `vector` anew from the log; swapped in where `decide`, shown the comparison, says so."""
+        from soma_cli.core.operations.rebuild import rebuild_identity, rebuild_kv, rebuild_vector
+
+        if projections.check_projection(into) == KV:
+            return rebuild_kv(self._settings, self._log, self._store, decide, progress)
+        identity = rebuild_identity(settled_identity(self._settings), self._index)
+        embedder = self._adapters.embedder
+        return rebuild_vector(
+            self._settings,
+            self._log,
+            self._store,
+            self._index,
+            embedder,
+            identity,
+            decide,
+            progress,
+        )
+
+    # --- dead letters ---
+
+    def dead_letters(self) -> list[Letter]:
+        """The open dead letters, oldest first."""
+        from soma_cli.core.operations.dead_letters import letters
+
+        self._apply_kv()
+        return letters(self._log)
+
+    def dead_letter(self, position: str) -> Letter:
+        """One letter, by its own position or its source's. Raises NotFound."""
+        from soma_cli.core.operations.dead_letters import find_letter, shown
+
+        return shown(find_letter(self._log, position))
+
+    def retry_dead_letter(self, position: str, *, force: bool = False) -> LetterResult:
+        """Send a letter's event again. Raises CheckFailed where its memory has changed since, unless `force`."""
+        from soma_cli.core.operations.dead_letters import find_letter, retry
+
+        self._apply_kv()
+        epoch = projections.registered_epoch(self._log, self._store)
+        return retry(self._log, self._store, epoch, find_letter(self._log, position), force=force)
+
+    def discard_dead_letter(self, position: str) -> LetterResult:
+        """Settle a letter without sending it again."""
+        from soma_cli.core.operations.dead_letters import discard, find_letter
+
+        return discard(self._log, find_letter(self._log, position))
+
+    def stats(self) -> dict[str, Any]:
+        """Counts, sizes in bytes, and where the data lies."""
+        from soma_cli.core.operations.stats import stats
+
+        self._apply_kv()
+        return stats(self._settings, self._log, self._store, self._index)
+
+    # --- forgetting by score ---
+
+    def prune(
+        self,
+        *,
+        policy: str | None = None,
+        threshold: float | None = None,
+        namespace: str | None = None,
+        now: str | None = None,
+        limit: int | None = None,
+        execute: bool = False,
+        actor: str | None = None,
+    ) -> PrunePlan:
+        """What the policy would forget, highest score first, `limit` at most; with `execute` that is deleted.
+
+        `now` is a time; the same memories and `now` give the same plan. Raises UsageError.
+        """
+        from soma_cli.core.operations.prune import plan
+        from soma_cli.core.operations.score import policy_of
+
+        chosen = policy_of(self._settings.scoring, policy, threshold)
+        instant = now_us() if now is None else parse_instant(now)
+        pointers = self._settings.index.text_pointers
+        self._apply_kv()
+        planned = plan(self._store, chosen, instant, namespace=namespace, limit=limit, text_pointers=pointers)
+        return self.execute_prune(planned, actor=actor) if execute else planned
+
+    def execute_prune(
+        self, plan: PrunePlan, *, actor: str | None = None, progress: Progress = lambda deletes: None
+    ) -> PrunePlan:
+        """Delete what a plan selected, but for what changed since: that is `skipped` in the plan returned."""
+        from soma_cli.core.operations.prune import execute
+
+        limits = self._settings.limits
+        return execute(
+            self._log,
+            self._store,
+            plan,
+            limits,
+            actor=actor,
+            apply_kv=self._apply_kv,
+            progress=progress,
+        )
+
+    def score(
+        self, id: str, *, policy: str | None = None, threshold: float | None = None, now: str | None = None
+    ) -> ScoreResult:
+        """The prune score of a memory. Does not count as an access. Raises NotFound, UsageError."""
+        from soma_cli.core.operations.score import inputs_of, policy_of, score_result
+
+        chosen = policy_of(self._settings.scoring, policy, threshold)
+        instant = now_us() if now is None else parse_instant(now)
+        self._apply_kv()
+        state = read.live_state(self._store, read.check_id(id))
+        inputs = inputs_of(state, self._store.access([state.id]).get(state.id))
+        return score_result(inputs, chosen, instant, {"id": state.id, "version": state.version})
+
+    def score_inputs(
+        self,
+        *,
+        importance: float = 1.0,
+        created: str | None = None,
+        last_access: str | None = None,
+        access_count: int = 0,
+        policy: str | None = None,
+        threshold: float | None = None,
+        now: str | None = None,
+    ) -> ScoreResult:
+        """The score that a memory of these inputs would have; created now if not said. Durations count from `now`."""
+        from soma_cli.core.operations.score import policy_of, score_result
+        from soma_cli.core.scoring import Inputs
+
+        chosen = policy_of(self._settings.scoring, policy, threshold)
+        instant = now_us() if now is None else parse_instant(now)
+        created_us = instant if created is None else parse_instant(created, now=instant)
+        read_us = None if last_access is None else parse_instant(last_access, now=instant)
+        return score_result(Inputs(created_us, read_us, access_count, importance), chosen, instant, {})
+
+    # --- workers ---
+
+    def worker(
+        self,
+        name: str,
+        *,
+        until_end: bool = False,
+        max_events: int | None = None,
+        start: str | None = None,
+        batch_size: int | None = None,
+        max_rejects: int | None = None,
+        report: Callable[[Status], None] = lambda status: None,
+    ) -> Worker:
+        """A worker for `kv` or `vector`; call its `run()`, and set its `stop` from elsewhere to end it."""
+        if name in ("audit", "latest"):
+            raise ConfigurationError(
+                f"there is no {name} worker here: the embedded log keeps every event and needs no memory.{name}",
+                hint="run `soma consume all`",
+                code="not_in_profile",
+            )
+        projection: Projection
+        if projections.check_projection(name) == KV:
+            projection = projections.kv_writer(self._settings, self._log, self._store, max_rejects)
+        else:
+            projection = projections.vector_indexer(
+                self._settings, self._log, self._store, self._index, self._adapters.embedder
+            )
+        settings = self._settings.worker
+        if batch_size is not None:
+            settings = replace(settings, batch_size=batch_size)
+        limits = Limits(until_end=until_end, max_events=max_events, start=self._start_offset(projection, start))
+        return Worker(self._log, projection, projections.group_name(self._settings, name), settings, limits, report)
+
+    def _start_offset(self, projection: Projection, start: str | None) -> int | None:
+        """An offset at or before the stored position: a worker may read again, never leave anything out."""
+        if start is None:
+            return None
+        stored = projection.positions().get(0, 0)
+        offset = resolve_offset(start, self._log.bounds(EVENTS_TOPIC)[0], stored)
+        if offset > stored:
+            raise UsageError(
+                f"--from {start} is offset {offset}, behind the stored position {stored}: events would be left out",
+                hint="leave --from out, or name an offset up to the stored position",
+            )
+        return offset
+
+    def lag(self, *, threshold: int | None = None, max_age_s: float | None = None) -> LagReport:
+        """How far each projection is behind the log; applies nothing. Raises LogReplaced."""
+        from soma_cli.core.operations.lag import lag
+
+        return lag(
+            self._settings,
+            self._log,
+            self._store,
+            self._index,
+            now=now_us(),
+            threshold=threshold,
+            max_age_s=max_age_s,
+        )
+
+    def init(self, *, new_epoch: bool = False) -> InitResult:
+        """Make the data folder and everything in it; what is there stays as it is.
+
+        Raises LogReplaced where the log is not the one that the store was made from; with `new_epoch` it is accepted,
+        and its events count from the next epoch on.
+        """
+        from soma_cli.core.operations.init import accept_log, present
+
+        files = local_files(self._settings)
+        before = present(files)
+        epoch, accepted = accept_log(self._log, self._store, new_epoch=new_epoch)
+        self._index.count()
+        return InitResult(
+            data_dir=str(self._settings.data_dir),
+            created=[part for part in files if part not in before],
+            existing=before,
+            epoch=epoch,
+            topic_id=self._log.topic_id(EVENTS_TOPIC),
+            new_epoch=accepted,
+        )
+
+    def doctor(self, *, deep: bool = False) -> DoctorReport:
+        """Look at everything that can be wrong; changes nothing, and goes on where something is broken."""
+        from soma_cli.core.operations.doctor import Parts, diagnose
+        from soma_cli.core.operations.init import present
+
+        files = local_files(self._settings)
+        parts = Parts(
+            missing=set(files) - set(present(files)),
+            folder=lambda: folder_health(self._settings),
+            log=lambda: self._log,
+            store=lambda: self._store,
+            index=lambda: self._index,
+            embedder=lambda: self._adapters.embedder,
+            identity=settled_identity(self._settings),
+        )
+        return diagnose(self._settings, parts, now=now_us(), deep=deep)
+
+    def trace(self, event_id: str) -> TraceResult:
+        """Where an event is in every projection, with times; applies nothing. Raises NotFound, LogReplaced."""
+        from soma_cli.core.operations.trace import trace
+
+        return trace(self._log, self._store, self._index, event_id)
