@@ -350,10 +350,15 @@ def test_any_redelivery_and_crash_point_gives_the_clean_log(
         worker.deliver(0, len(entries))
         found = {state.id: state for state in worker.store.scan_states(deleted=True)}
         journal = worker.store.stats()["journal"]
+        shadow = worker.store.shadow(TOPIC_ID)
+        shadow.apply(Batch(TOPIC_ID, 0, 0, len(entries), entries))
+        difference = shadow.compare(lambda positions: None)
+        shadow.discard()
         history = [item for memory in range(3) for item in worker.store.history(uid(memory))]
         worker.stop()
     assert all(stored < start for stored, start in worker.refused)
     assert found == states
+    assert difference.total == 0
     assert worker.outcomes == Counter(range(len(entries)))
     assert {name: count for name, count in journal.items() if count} == Counter(named(decisions))
     of_memories = [decision for decision in decisions if decision.entry.event is not None]
