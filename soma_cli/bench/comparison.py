@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -87,10 +88,13 @@ class Row:
 def measure(name: str, comparison: Comparison, repeat: int) -> Row:
     """By turns, soma first, so that what else the machine does meanwhile falls on both."""
     ours, theirs = [], []
+    gc.collect()
+    gc.freeze()  # what the benchmark holds would otherwise be walked again and again: no worker holds so much
     for _ in range(1 if comparison.once else repeat * comparison.rounds):
         ours.append(comparison.soma())
         if comparison.baseline is not None:
             theirs.append(comparison.baseline())
+    gc.unfreeze()
     figure, bare = median(ours), median(theirs) if theirs else None
     ratio = figure / bare if bare else None
     target, unit = comparison.target, comparison.unit
