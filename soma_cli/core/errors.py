@@ -8,6 +8,7 @@ happened and to which object, the hint says what to do next.
     +-- ConfigurationError        3  settings that cannot work
     |   +-- DataFolderError       3  corrupt, newer or foreign data folder
     |   +-- LogReplaced           3  the log is not the one that the projections were made from
+    |   +-- LogBehind             3  the log ends before what a projection has passed
     +-- ServiceUnavailable        4  transient: try again (the only errors that workers retry)
     |   +-- OutOfSpace            4
     +-- InputRejected             5  permanent: the input will never be accepted
@@ -56,6 +57,10 @@ class DataFolderError(ConfigurationError):
 
 class LogReplaced(ConfigurationError):
     default_code = "log_replaced"
+
+
+class LogBehind(ConfigurationError):
+    default_code = "log_behind"
 
 
 class ServiceUnavailable(SomaError):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from soma_cli.core.errors import DataFolderError
+from soma_cli.core.errors import DataFolderError, LogBehind
 from soma_cli.core.operations.projections import kv_writer, vector_indexer
 from soma_cli.core.ports import Difference, Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
@@ -29,12 +30,14 @@ Decide = Callable[[Rebuild], bool]
 def rebuild_kv(settings: Settings, log: EventLog, store: MemoryStore, decide: Decide, progress: Progress) -> Rebuild:
     """Fold the whole log into a shadow of the canonical tables. Access statistics stay as they are."""
     began = time.monotonic()
-    catch_up(log, kv_writer(settings, log, store), ends_of(log), batch_size=_BATCH)
+    with suppress(LogBehind):  # the log lost events that the live tables hold: that is what the rebuild is for
+        catch_up(log, kv_writer(settings, log, store), ends_of(log), batch_size=_BATCH)
     topic_id = log.topic_id(EVENTS_TOPIC)
     shadow = store.shadow(topic_id)
     writer = KvWriter(log, shadow, topic_id, bury=False)
 
-    def follow(ends: dict[int, int]) -> None:
+    def follow(positions: dict[int, int]) -> None:
+        ends = {partition: min(positions.get(partition, 0), end) for partition, end in ends_of(log).items()}
         catch_up(log, writer, ends, batch_size=_BATCH, progress=progress)
 
     try:
@@ -88,8 +91,8 @@ def _refresh(
     try:
         live = vector_indexer(settings, log, store, index, embedder)
         catch_up(log, live, ends_of(log), batch_size=settings.worker.batch_size)
-    except DataFolderError:
-        pass  # it is corrupt: that is what the rebuild is for
+    except (DataFolderError, LogBehind):
+        pass  # it is corrupt, or ahead of a log that lost events: that is what the rebuild is for
 
 
 def rebuild_identity(settled: IndexIdentity, index: VectorIndex) -> IndexIdentity:

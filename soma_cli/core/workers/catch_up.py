@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from soma_cli.core.errors import LogBehind
 from soma_cli.core.ports import EventLog, PositionMismatch
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.workers.projection import Projection, Tally
@@ -36,7 +37,22 @@ def catch_up(
             tally = _one_batch(log, projection, partition, start, min(end, start + batch_size))
             if progress is not None:
                 progress(tally.read)
+        if start > end:
+            check_in_range(log, projection.name, partition, start)
     return True
+
+
+def check_in_range(log: EventLog, projection: str, partition: int, stored: int) -> None:
+    """Raises LogBehind where a stored position lies behind the log's end: going on would leave events out."""
+    end = log.bounds(EVENTS_TOPIC)[partition].end
+    if stored > end:
+        raise LogBehind(
+            f"{projection} has passed {EVENTS_TOPIC}/{partition}@{stored - 1}, but the log ends at offset {end}: "
+            "events that were there are gone",
+            hint="put the newest log back; if it is lost, make the projections anew from what is left with "
+            "`soma replay --into kv --execute`, then `--into vector`",
+            details={"projection": projection, "partition": partition, "stored": stored, "end": end},
+        )
 
 
 def _one_batch(log: EventLog, projection: Projection, partition: int, start: int, end: int) -> Tally:

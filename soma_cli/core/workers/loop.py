@@ -20,7 +20,7 @@ from soma_cli.core.ports import EventLog, PositionMismatch
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.results import ConsumeResult
 from soma_cli.core.settings import WorkerSettings
-from soma_cli.core.workers.catch_up import ends_of
+from soma_cli.core.workers.catch_up import check_in_range, ends_of
 from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally
 
 _POLL_S = 0.5
@@ -106,6 +106,7 @@ class Worker:
 
     def _start(self, partition: int) -> int:
         stored = self._retrying(lambda: self._projection.positions().get(partition, 0)) or 0
+        check_in_range(self._log, self._projection.name, partition, stored)
         start = stored if self._limits.start is None else min(self._limits.start, stored)
         self.status.positions[partition] = start
         self._expected[partition] = start
