@@ -115,6 +115,18 @@ def test_a_swap_leaves_no_tables_behind(tmp_path: Path) -> None:
             assert connection.execute(query).fetchall() == before
 
 
+def test_what_a_dead_rebuild_left_is_dropped_first(tmp_path: Path) -> None:
+    filled(tmp_path)
+    file, left = tmp_path / "store.sqlite3", {"shadow_0a1b_memories", "old_shadow_0a1b_positions"}
+    execute(file, *(f"CREATE TABLE {name} (id)" for name in left))
+    with closing(sqlite3.connect(file)) as connection, store_at(tmp_path) as store:
+        shadow = store.shadow(TOPIC_ID)
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        assert left & names == set()
+        assert {"memories", "positions", "memory_events", "epochs"} < names
+        shadow.discard()
+
+
 def test_append_times_never_fall_when_the_clock_does(tmp_path: Path) -> None:
     with log_at(tmp_path) as log:
         log.append([new_record(1, 1)])
