@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator
 from contextlib import contextmanager
-from statistics import median
 
 import orjson
 
 from soma_cli.bench.bare_sqlite import BareLog
-from soma_cli.bench.comparison import Comparison, Target, Workload, per_second
+from soma_cli.bench.comparison import Comparison, Target, Workload, per_second, seconds
 from soma_cli.bench.formats import bare_validator
 from soma_cli.bench.workload import events
 from soma_cli.core.event import decode_event
@@ -21,7 +20,7 @@ from soma_cli.core.system import MemorySystem
 
 APPENDED_TOGETHER = 100
 _READ_TOGETHER = 1000
-_WRITES = 50
+_WRITES = 100
 
 
 @contextmanager
@@ -87,17 +86,20 @@ def read(workload: Workload) -> Iterator[Comparison]:
 
 @contextmanager
 def single_write(workload: Workload) -> Iterator[Comparison]:
-    made = events(_WRITES)
+    ours_left, theirs_left = (itertools.cycle(events(_WRITES)) for _ in range(2))
     bare = BareLog(workload.folder / "bare.sqlite3")
 
     def theirs() -> float:
-        return _median_ms([lambda e=e: bare.append([(e.id.encode(), e.value)]) for e in made])  # type: ignore[misc]
+        event = next(theirs_left)
+        return seconds(lambda: bare.append([(event.id.encode(), event.value)])) * 1e3
 
     with MemorySystem(Settings(data_dir=workload.folder / "soma")) as system:
 
         def ours() -> float:
-            return _median_ms([lambda e=e: system.store(e.payload) for e in made])  # type: ignore[misc]
+            payload = next(ours_left).payload
+            return seconds(lambda: system.store(payload)) * 1e3
 
+        ours()
         yield Comparison(
             "store one memory, process warm",
             "ms",
@@ -105,15 +107,6 @@ def single_write(workload: Workload) -> Iterator[Comparison]:
             ours,
             theirs,
             "insert and commit of the same bytes, synchronous=FULL",
-            rounds=3,
+            rounds=_WRITES,
         )
     bare.connection.close()
-
-
-def _median_ms(actions: list[Callable[[], object]]) -> float:
-    taken = []
-    for action in actions:
-        began = time.perf_counter()
-        action()
-        taken.append(time.perf_counter() - began)
-    return median(taken) * 1e3
