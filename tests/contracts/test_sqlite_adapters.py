@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -231,6 +232,19 @@ def test_processes_that_migrate_at_once(tmp_path: Path) -> None:
     first_version(tmp_path / "store.sqlite3", STORE_MIGRATIONS)
     processes = [start(MIGRATE, "sqlite", tmp_path) for _ in range(4)]
     assert [output(process) for process in processes] == ["0 0\n"] * 4
+
+
+def test_who_migrates_waits_for_who_sets_the_folder_up(tmp_path: Path) -> None:
+    folder = open_data_folder(tmp_path)
+    first_version(folder.log, LOG_MIGRATIONS)
+    with ThreadPoolExecutor(1) as pool:
+        with folder.setup_lock():
+            opening = pool.submit(sqlite_log, tmp_path)
+            with pytest.raises(TimeoutError):
+                opening.result(timeout=0.3)
+            assert version_of_schema(folder.log) == 1
+        opening.result().close()
+    assert version_of_schema(folder.log) > 1
 
 
 @pytest.mark.parametrize("migrations", [LOG_MIGRATIONS, STORE_MIGRATIONS, ACCESS_MIGRATIONS])

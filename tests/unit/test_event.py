@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soma_cli.core.errors import EventRejected, InputRejected, NotJson
@@ -72,6 +72,7 @@ def test_new_ids_follow_time_and_never_meet() -> None:
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=6) | st.sampled_from(["", "a", "a\x1fb", "b", "1:", "\x1f"])
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS, TEXTS, TEXTS)
 def test_ids_of_a_key_differ_unless_namespace_and_key_are_the_same(n1: str, k1: str, n2: str, k2: str) -> None:
     for id_for in (event_id_for, memory_id_for):

@@ -178,6 +178,7 @@ def test_a_record_that_is_no_event_is_rejected_with_the_reason() -> None:
     assert list(states) == [uid(1)]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 8191), st.integers(0, 2**40 - 1), st.integers(0, 8191), st.integers(0, 2**40 - 1))
 def test_versions_order_like_epochs_and_offsets(epoch: int, offset: int, epoch2: int, offset2: int) -> None:
     version = version_of(epoch, offset)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soma_cli.core.errors import UsageError
 from soma_cli.core.record import Position, Record
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"[A-Za-z0-9._-]{1,20}", fullmatch=True), st.integers(0, 2**31 - 1), st.integers(0, 2**40))
 def test_a_position_is_read_as_it_is_written(topic: str, partition: int, offset: int) -> None:
     position = Position(topic, partition, offset)
