@@ -174,5 +174,14 @@ def test_a_search_does_not_wait_for_a_busy_indexer_to_finish(soma: Soma) -> None
     assert max(times) < LONGEST_SEARCH_S
 
 
+def test_a_search_finds_what_was_just_stored_where_the_indexer_does_not_come_on(soma: Soma) -> None:
+    """A member of the indexer's group that does nothing: the search indexes by itself what is missing."""
+    with soma.library() as system:
+        idle = system.adapters.log.consumer("soma-vector", EVENTS_TOPIC, lambda partition: 0)
+        id = system.store(text="second").id
+        assert [hit.id for hit in system.search("second")] == [id]
+        idle.close()
+
+
 def _index_position(system: MemorySystem) -> int:
     return system.adapters.index.positions(system.adapters.log.topic_id(EVENTS_TOPIC)).get(0, 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -185,10 +187,39 @@ def test_stop_ends_an_idle_worker_and_one_that_tries_again(log: SqliteEventLog) 
         assert log.members(GROUP) == 0
 
 
+def test_an_idle_worker_leaves_the_log_alone(log: SqliteEventLog) -> None:
+    """A commit takes the write lock and syncs the disk; there is nothing to say twice."""
+    commits: list[dict[int, int]] = []
+    idle = threading.Event()
+    turns = 0
+
+    def report(status: Status) -> None:
+        nonlocal turns
+        turns += status.state == "idle"
+        if turns > 4:
+            idle.set()
+
+    log_commit = log.commit
+
+    def counted(group: str, topic: str, offsets: dict[int, int], rate_per_s: float | None) -> None:
+        commits.append(offsets)
+        log_commit(group, topic, offsets, rate_per_s)
+
+    log.commit = counted  # type: ignore[method-assign, assignment]
+    run = worker(log, Recorder(), report, until_end=False)
+    thread = threading.Thread(target=run.run)
+    thread.start()
+    assert idle.wait(30)
+    run.stop.set()
+    thread.join(30)
+    assert commits == [{0: 0}]
+
+
 def test_together_the_second_passes_nothing_before_the_first(log: SqliteEventLog) -> None:
     fill(log, 40)
     leader, follower = Recorder("leader"), Recorder("follower")
     ahead: list[int] = []
+    leader.before = lambda end: time.sleep(0.02)
     follower.before = lambda end: ahead.append(leader.stored - end)
     run_together([worker(log, leader), worker(log, follower)])
     assert leader.seen == follower.seen == list(range(40))
@@ -209,3 +240,31 @@ def test_the_rate_covers_the_last_seconds() -> None:
     rate.add(10)
     rate.add(5)
     assert rate.per_s() > 15
+
+
+def test_a_signal_that_reaches_another_thread_is_handled(log: SqliteEventLog) -> None:
+    """The system may hand a signal to any thread, but only the main thread, which waits, runs the handler."""
+    run = worker(log, Recorder(), until_end=False)
+    handled: list[bool] = []
+
+    def handle(number: int, frame: object) -> None:
+        handled.append(not overdue.is_set())
+        run.stop.set()
+
+    def send() -> None:
+        time.sleep(0.3)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        if not run.stop.wait(10):
+            overdue.set()
+            run.stop.set()
+
+    overdue = threading.Event()
+    before = signal.signal(signal.SIGUSR1, handle)
+    sender = threading.Thread(target=send)
+    try:
+        sender.start()
+        run_together([run])
+    finally:
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert handled == [True]

@@ -26,6 +26,7 @@ from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Ta
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
 _LEADER_POLL_S = 0.01
+_JOIN_S = 0.1
 
 T = TypeVar("T")
 State = Literal["starting", "running", "idle", "waiting", "retrying", "stopped"]
@@ -76,6 +77,7 @@ class Worker:
         self._limits = limits or Limits()
         self._report = report
         self._expected: dict[int, int] = {}
+        self._committed: dict[int, int] = {}
         self._committed_at = 0.0
         self._rate = Rate()
         self._leader: Worker | None = None
@@ -192,9 +194,12 @@ class Worker:
         return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
     def _commit(self) -> None:
+        """Copy the positions to the group, if they moved: an idle worker writes nothing."""
         self._committed_at = time.monotonic()
         offsets = dict(self._expected)
-        self._retrying(lambda: self._consumer.commit(offsets, self._rate.per_s()))
+        if offsets != self._committed:
+            self._retrying(lambda: self._consumer.commit(offsets, self._rate.per_s()))
+            self._committed = offsets
 
     def _say(self, state: State, detail: str = "") -> None:
         self.status.state = state
@@ -242,6 +247,9 @@ def run_together(workers: Sequence[Worker]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        # Not one long wait: a signal that the system hands to another thread does not end it, and only the main thread
+        # runs the handler.
+        while thread.is_alive():
+            thread.join(_JOIN_S)
     if failures:
         raise failures[0]
