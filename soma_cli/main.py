@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -13,27 +14,43 @@ from typer.core import TyperGroup
 from soma_cli import __version__
 from soma_cli.commands import COMMANDS
 from soma_cli.commands.options import Globals
-from soma_cli.core.errors import SomaError
+from soma_cli.core.errors import SomaError, UsageError
 from soma_cli.output import Format, say, show_error
 
 INTERRUPTED = 130
+
+MalformedCommand = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
+"""What the parser raises for unknown options, missing arguments and values out of range."""
 
 
 class SomaGroup(TyperGroup):
     """Turns soma's errors into messages and exit codes, for the shell and for tests alike."""
 
     def invoke(self, ctx: Any) -> Any:
+        as_json = _asks_for_json([*getattr(ctx, "_protected_args", []), *ctx.args])
         try:
             return super().invoke(ctx)
+        except MalformedCommand as error:
+            if not as_json:
+                raise
+            show_error(UsageError(error.format_message()), Format.JSON)
+            raise typer.Exit(UsageError.exit_code) from error
         except SomaError as error:
             show_error(error, _error_format(ctx))
             raise typer.Exit(error.exit_code) from error
         except BrokenPipeError:
             _leave_closed_pipe()
             raise typer.Exit(0) from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, typer.Abort):
             say("soma: interrupted")
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _asks_for_json(words: list[str]) -> bool:
+    """Whether a command line that could not be understood asks for JSON all the same."""
+    asked = [after for word, after in pairwise([*words, ""]) if word in ("-o", "--output")]
+    asked += [word.partition("=")[2] for word in words if word.startswith("--output=")]
+    return any(format in (Format.JSON, Format.JSONL) for format in asked)
 
 
 def _error_format(ctx: typer.Context) -> Format:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from soma_cli.core.event import new_id
-from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.record import EVENTS_TOPIC, NewRecord
 from tests.e2e.conftest import PATIENCE_S, ROOT, Soma, check_projections, command_line, log_end, wait_until
 
 ID = "018f3b5e-1111-7000-8000-000000000000"
@@ -375,3 +375,33 @@ def test_new_ids_are_accepted_as_they_are_made(soma: Soma) -> None:
     """The counterpart of the refusals above: what soma makes itself is good."""
     id = new_id()
     assert soma.json("store", "--text", "x", "--id", id)["id"] == id
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["list", "--limit", "0", "-o", "json"], ["get", "-o", "jsonl"], ["list", "--nope", "--output=json"]],
+    ids=["out of range", "missing argument", "unknown option"],
+)
+def test_a_command_that_cannot_be_understood_is_an_error_object_where_json_is_asked_for(
+    soma: Soma, words: list[str]
+) -> None:
+    done = soma.run(*words)
+    check_refused(done, 2)
+    assert json.loads(done.stderr)["error"]["code"] == "usage"
+
+
+def test_reads_answer_with_a_warning_while_bad_records_stop_kv(soma: Soma) -> None:
+    with soma.library() as system:
+        before = system.store(text="before the storm").id
+        limit = system.settings.worker.max_rejects_in_a_row
+        system.adapters.log.append([NewRecord(EVENTS_TOPIC, b"k", b"not json") for _ in range(limit + 2)])
+        system.store(text="behind the storm")
+    for words in (["get", before], ["list"], ["search", "storm"], ["stats"], ["history", before]):
+        done = soma.run(*words)
+        assert done.returncode == 0, done.stderr
+        assert "not up to date" in done.stderr
+        assert "behind the storm" not in done.stdout
+    assert len(json.loads(soma.run("dlq", "list", "-o", "json").stdout)) == limit
+    assert soma.run("consume", "kv", "--until-end").returncode == 7
+    assert soma.run("consume", "kv", "--until-end", "--max-rejects", "0").returncode == 0
+    assert "behind the storm" in soma.run("list").stdout

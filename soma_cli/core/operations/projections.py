@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 
-from soma_cli.core.errors import UsageError
+from soma_cli.core.errors import ServiceUnavailable, TooManyRejects, UsageError
 from soma_cli.core.ports import Embedder, EventLog, IndexShadow, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings
 from soma_cli.core.workers.catch_up import catch_up, ends_of
 from soma_cli.core.workers.kv_writer import KV, KvWriter
 from soma_cli.core.workers.vector_indexer import VECTOR, VectorIndexer
+
+logger = logging.getLogger("soma")
 
 SEARCH_PATIENCE_S = 0.25
 """How long a search helps a busy indexer along before it looks at what is there."""
@@ -66,9 +69,15 @@ def vector_indexer(
 def apply_kv(
     settings: Settings, log: EventLog, store: MemoryStore, progress: Callable[[int], None] | None = None
 ) -> None:
-    """Bring the canonical store to the end that the log has now."""
+    """Bring the canonical store to the end that the log has now, for a reader.
+
+    Where too many bad records in a row stop it, what is there is read all the same, with a warning.
+    """
     kv = kv_writer(settings, log, store)
-    catch_up(log, kv, ends_of(log), batch_size=settings.worker.batch_size, progress=progress)
+    try:
+        catch_up(log, kv, ends_of(log), batch_size=settings.worker.batch_size, progress=progress)
+    except TooManyRejects as storm:
+        logger.warning("what follows is not up to date: %s; %s", storm.message, storm.hint)
 
 
 def apply_vector(
@@ -76,8 +85,19 @@ def apply_vector(
 ) -> int:
     """Bring the index to the log's end, and return how many records it is behind still.
 
-    With an indexer at work elsewhere it helps for a moment only and leaves it the rest; without one it does all.
+    With an indexer at work elsewhere it helps for a moment only and leaves it the rest; without one it does all. An
+    embedder that is away, or kv stopped by bad records, leaves the rest undone, with a warning.
     """
+    try:
+        return _apply_vector(settings, log, indexer, progress)
+    except (ServiceUnavailable, TooManyRejects) as error:
+        logger.warning("the index is not up to date: %s", error.message)
+        return _behind(indexer, ends_of(log))
+
+
+def _apply_vector(
+    settings: Settings, log: EventLog, indexer: VectorIndexer, progress: Callable[[int], None] | None
+) -> int:
     ends = ends_of(log)
     busy = log.members(group_name(settings, VECTOR)) > 0
     if busy and _followed(indexer, ends, settings.worker.poll_interval_s):

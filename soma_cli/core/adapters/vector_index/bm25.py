@@ -6,6 +6,7 @@ frequency. Accents are folded, so that `cafe` finds `Café`.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,14 +19,27 @@ VECTOR = "bm25"
 """The name of the sparse vector in every collection."""
 
 
+LONGEST_WORD = 256
+"""Characters; what a word has beyond them is not looked at."""
+
+_TOO_LONG = re.compile(rf"(?<!\w)\w{{{LONGEST_WORD + 1},}}")
+
+
 def embed_document(text: str, language: str) -> SparseVector | None:
     """Token numbers and weights of a memory's text; None where no token is left. Raises ConfigurationError."""
-    return _not_empty(_model(language).embed_document(text))
+    return _not_empty(_model(language).embed_document(_cut(text)))
 
 
 def embed_query(text: str, language: str) -> SparseVector | None:
     """The same for a search; None where nothing but stop words is asked for."""
-    return _not_empty(_model(language).embed_query(text))
+    return _not_empty(_model(language).embed_query(_cut(text)))
+
+
+def _cut(text: str) -> str:
+    """The text with no word beyond the longest: the stemmer takes quadratic time for some that never end."""
+    if len(text) <= LONGEST_WORD or max(map(len, text.split()), default=0) <= LONGEST_WORD:
+        return text
+    return _TOO_LONG.sub(lambda word: word[0][:LONGEST_WORD], text)
 
 
 def _not_empty(vector: SparseVector) -> SparseVector | None:
