@@ -16,7 +16,8 @@ from .settings import BUILT_IN_PROFILES, Settings, default_data_dir
 from .settings_catalogue import Setting, build, catalogue, groups
 from .settings_file import SettingsFile, find_file
 
-_FOREIGN_VARIABLES = ("SOMA_TEST_", "SOMA_REQUIRE_SERVICES", "SOMA_JSON_CORPUS")
+_NO_SETTINGS = frozenset({"SOMA_CONFIG", "SOMA_DEBUG", "SOMA_REQUIRE_SERVICES", "SOMA_JSON_CORPUS"})
+"""Variables of other uses; so are all that begin with `SOMA_TEST_`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ def _resolve(layers: list[_Layer], environ: Mapping[str, str], file: SettingsFil
             origins[key] = layer.origin(key)
     if values["data_dir"] is None:
         values["data_dir"] = _user_data_dir(environ)
+    if not _is_text(values["data_dir"]):
+        raise _refused(catalogue()["data_dir"], values["data_dir"], origins["data_dir"])
     if values["worker.backoff_initial_s"] > values["worker.backoff_max_s"]:
         raise _backoff_upside_down(values, origins)
     return Loaded(build(values), origins, file.path if file else None)
@@ -90,10 +93,17 @@ def _resolve(layers: list[_Layer], environ: Mapping[str, str], file: SettingsFil
 
 def _converted(layer: _Layer, key: str) -> Any:
     setting, value = catalogue()[key], layer.values[key]
+    if not _is_text(value):
+        raise _refused(setting, value, layer.origin(key))
     try:
         return setting.convert(value, folder=layer.folder, text=layer.text)
     except ValueError as error:
         raise _refused(setting, value, layer.origin(key)) from error
+
+
+def _is_text(value: object) -> bool:
+    """False for text or a path with bytes that are not UTF-8: no message and no JSON could show it."""
+    return not any("\ud800" <= character <= "\udfff" for character in str(value))
 
 
 def _file_layers(file: SettingsFile | None, cwd: Path) -> tuple[_Layer, dict[str, _Layer]]:
@@ -145,7 +155,7 @@ def _variables(environ: Mapping[str, str], cwd: Path) -> _Layer:
     by_variable = {setting.variable: key for key, setting in catalogue().items()}
     values: dict[str, object] = {}
     for name in sorted(environ):
-        if not name.startswith("SOMA_") or name == "SOMA_CONFIG" or name.startswith(_FOREIGN_VARIABLES):
+        if not name.startswith("SOMA_") or name in _NO_SETTINGS or name.startswith("SOMA_TEST_"):
             continue
         if name not in by_variable:
             raise _unknown("variable", name, "environment", by_variable)
@@ -193,7 +203,7 @@ def _working_folder() -> Path:
 
 
 def _refused(setting: Setting, value: object, origin: str) -> ConfigurationError:
-    shown = _short(setting.shown(value))
+    shown = _short(setting.shown(value)).encode("utf-8", "backslashreplace").decode()
     return ConfigurationError(
         f"{setting.key} cannot be {shown} ({origin})",
         hint=f"Accepted: {setting.accepted}.",

@@ -228,6 +228,13 @@ def test_settings_that_the_index_was_not_made_with_are_a_warning(whole: Path) ->
     assert "dimension 2 instead of 3" in found["model"]["message"]
 
 
+def test_vectors_without_a_named_model(whole: Path) -> None:
+    with MemorySystem(Settings(data_dir=whole)) as system:
+        system.store(text="four", embedding=[1.0, 0.0])
+        system.search("four")
+    assert findings(whole)["model"]["message"] == "vectors of no named model (2 dimensions)"
+
+
 def test_what_dead_rebuilds_left_behind_is_a_warning(whole: Path) -> None:
     (whole / "index" / "g-dead").mkdir()
     sql(whole / "store.sqlite3", "CREATE TABLE shadow_12345678_memories (id TEXT)")

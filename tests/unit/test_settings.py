@@ -224,7 +224,20 @@ def test_an_unknown_variable_option_or_profile_names_the_nearest(load: Load, wor
 
 def test_foreign_variables_of_the_test_suite_are_passed_over(load: Load) -> None:
     env = {"SOMA_TEST_KAFKA": "x", "SOMA_REQUIRE_SERVICES": "1", "SOMA_JSON_CORPUS": "x", "SOMATIC": "x"}
+    env |= {"SOMA_DEBUG": "1", "SOMA_CONFIG": ""}
     assert load(env=env).settings == load().settings
+
+
+def test_a_variable_that_only_begins_like_one_that_is_passed_over_is_unknown(load: Load) -> None:
+    for name in ("SOMA_DEBUGGING", "SOMA_REQUIRE_SERVICES_X", "SOMA_CONFIG_FILE"):
+        refused(load, code="unknown_variable", env={name: "1"})
+
+
+@pytest.mark.parametrize("name", ["SOMA_DATA_DIR", "SOMA_LOG__TOPIC_PREFIX", "XDG_DATA_HOME"])
+def test_bytes_that_are_not_utf8_are_refused_in_words_that_can_be_printed(load: Load, name: str) -> None:
+    error = refused(load, code="invalid_setting", env={name: "/a\udcff"})
+    assert "udcff" in error.message
+    json.dumps([error.message, error.hint, error.details], ensure_ascii=False).encode()
 
 
 def test_a_profile_cannot_choose_a_profile(load: Load, work: Path) -> None:
@@ -516,6 +529,6 @@ def test_the_table_of_settings_is_generated(generator: ModuleType) -> None:
 
 def test_every_variable_and_key_in_the_configuration_page_exists(generator: ModuleType) -> None:
     page = generator.PAGE.read_text(encoding="utf-8")
-    variables = set(re.findall(r"SOMA_[A-Z_]*[A-Z]", page)) - {"SOMA_CONFIG", "SOMA_TEST"}
+    variables = set(re.findall(r"SOMA_[A-Z_]*[A-Z]", page)) - {"SOMA_CONFIG", "SOMA_DEBUG", "SOMA_TEST"}
     known = {setting.variable for setting in catalogue().values()}
     assert variables - known == {"SOMA_REQUIRE_SERVICES", "SOMA_JSON_CORPUS"}

@@ -212,9 +212,10 @@ def _model(settings: Settings, wanted: IndexIdentity, index: VectorIndex) -> lis
         return [
             Finding("model", "warning", f"the index was made with {', '.join(differing)} of the settings", _REBUILD)
         ]
-    return [Finding("model", "ok", f"vectors of {held.model_revision} ({held.dimension} dimensions)")] * bool(
-        held.dimension
-    )
+    if not held.dimension:
+        return []
+    model = held.model_revision or "no named model"
+    return [Finding("model", "ok", f"vectors of {model} ({held.dimension} dimensions)")]
 
 
 def _points(log: EventLog, store: MemoryStore, index: VectorIndex) -> list[Finding]:
