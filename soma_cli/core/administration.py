@@ -232,17 +232,15 @@ class Administration:
                 code="not_in_profile",
             )
         projection: Projection
+        log, store, settings = self._log, self._store, self._settings
         if projections.check_projection(name) == KV:
-            projection = projections.kv_writer(self._settings, self._log, self._store, max_rejects)
+            projection = projections.kv_writer(settings, log, store, max_rejects)
         else:
-            projection = projections.vector_indexer(
-                self._settings, self._log, self._store, self._index, self._adapters.embedder
-            )
-        settings = self._settings.worker
-        if batch_size is not None:
-            settings = replace(settings, batch_size=batch_size)
+            index, embedder = self._index, self._adapters.embedder
+            projection = projections.vector_indexer(settings, log, store, index, embedder, max_rejects=max_rejects)
+        pace = settings.worker if batch_size is None else replace(settings.worker, batch_size=batch_size)
         limits = Limits(until_end=until_end, max_events=max_events, start=self._start_offset(projection, start))
-        return Worker(self._log, projection, projections.group_name(self._settings, name), settings, limits, report)
+        return Worker(self._log, projection, projections.group_name(settings, name), pace, limits, report)
 
     def _start_offset(self, projection: Projection, start: str | None) -> int | None:
         """An offset at or before the stored position: a worker may read again, never leave anything out."""

@@ -33,8 +33,6 @@ DEFAULT_IMPORTANCE = 1.0
 NO_STATE = -1
 """`if_version` of an event that counts only if the memory has never had a state."""
 
-FLOAT32_MAX = 3.4028234663852886e38
-
 _EPOCH_SHIFT = 40
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _ANY_UUID = re.compile(_CANONICAL_UUID.pattern, re.IGNORECASE)

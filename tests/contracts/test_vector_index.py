@@ -776,10 +776,10 @@ def test_a_collection_keeps_its_language_until_it_is_rebuilt(tmp_path: Path) -> 
     german.close()
 
 
-def test_the_engine_is_loaded_at_first_use_only() -> None:
+def test_the_engine_is_loaded_at_first_use_only(tmp_path: Path) -> None:
     code = (
         "import sys; import soma_cli.core.adapters.vector_index.qdrant_edge as adapter\n"
         "from pathlib import Path; index = adapter.QdrantEdgeIndex(Path(sys.argv[1]))\n"
         "index.positions('t'); index.identity(); assert 'qdrant_edge' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code, "/nonexistent/index"], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "index")], cwd=ROOT, check=True)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from soma_cli.core.errors import EventRejected, InputRejected, UsageError, ValueRefused
+from soma_cli.core.embedding import check_embedding
+from soma_cli.core.errors import EventRejected, InputRejected, UsageError
 from soma_cli.core.event import (
     CREATED,
     DELETED,
-    FLOAT32_MAX,
     MemoryEvent,
     event_id_for,
     event_of,
@@ -106,20 +106,6 @@ def _check_producer_rules(event: MemoryEvent) -> None:
         )
     if event.embedding is not None:
         check_embedding(event.embedding)
-
-
-def check_embedding(embedding: list[float]) -> None:
-    """Raises ValueRefused for what no index can hold: no numbers at all, or one beyond single precision."""
-    if not embedding:
-        raise ValueRefused("the embedding is empty", pointer="/embedding", code="embedding")
-    # min and max run at C speed; only where they fail is the place of the value looked for.
-    if not (min(embedding) >= -FLOAT32_MAX and max(embedding) <= FLOAT32_MAX):
-        index = next(i for i, number in enumerate(embedding) if not abs(number) <= FLOAT32_MAX)
-        raise ValueRefused(
-            f"embedding[{index}] is {embedding[index]!r}, beyond single precision",
-            pointer=f"/embedding/{index}",
-            code="embedding",
-        )
 
 
 def _ids(draft: Draft) -> tuple[str, str]:

@@ -46,10 +46,15 @@ def vector_indexer(
     index: VectorIndex | IndexShadow,
     embedder: Embedder | None,
     *,
+    max_rejects: int | None = None,
     bury: bool = True,
 ) -> VectorIndexer:
-    """The embedded store's readers apply what the log holds, so here the indexer does not wait for kv: it helps."""
+    """The embedded store's readers apply what the log holds, so here the indexer does not wait for kv: it helps.
+
+    With `bury` off, for a rebuild, bad vectors don't stop it either: the live index has stopped, or been let on.
+    """
     kv = kv_writer(settings, log, store)
+    limit = settings.worker.max_rejects_in_a_row if max_rejects is None else max_rejects
 
     def follow(partition: int, end: int) -> None:
         catch_up(log, kv, {partition: end}, batch_size=settings.worker.batch_size)
@@ -62,6 +67,7 @@ def vector_indexer(
         follow=follow,
         embedder=embedder,
         text_pointers=settings.index.text_pointers,
+        max_rejects_in_a_row=limit if bury else 0,
         bury=bury,
     )
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from soma_cli.core.errors import DataFolderError, LogBehind
+from soma_cli.core.errors import ConfigurationError, DataFolderError, LogBehind, TooManyRejects
 from soma_cli.core.operations.projections import kv_writer, vector_indexer
 from soma_cli.core.ports import Difference, Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
@@ -30,7 +30,8 @@ Decide = Callable[[Rebuild], bool]
 def rebuild_kv(settings: Settings, log: EventLog, store: MemoryStore, decide: Decide, progress: Progress) -> Rebuild:
     """Fold the whole log into a shadow of the canonical tables. Access statistics stay as they are."""
     began = time.monotonic()
-    with suppress(LogBehind):  # the log lost events that the live tables hold: that is what the rebuild is for
+    # A log that lost events, or bad records that stop kv: the live tables may be behind, and are compared as they are.
+    with suppress(LogBehind, TooManyRejects):
         catch_up(log, kv_writer(settings, log, store), ends_of(log), batch_size=_BATCH)
     topic_id = log.topic_id(EVENTS_TOPIC)
     shadow = store.shadow(topic_id)
@@ -44,6 +45,7 @@ def rebuild_kv(settings: Settings, log: EventLog, store: MemoryStore, decide: De
         follow(store.positions(topic_id))
         result = _result(KV, shadow.compare(follow), shadow.positions(topic_id), began)
         if decide(result):
+            follow(store.positions(topic_id))  # what came in during the question, before the swap holds writers up
             shadow.swap(follow)
             result.executed = True
     finally:
@@ -91,8 +93,8 @@ def _refresh(
     try:
         live = vector_indexer(settings, log, store, index, embedder)
         catch_up(log, live, ends_of(log), batch_size=settings.worker.batch_size)
-    except (DataFolderError, LogBehind):
-        pass  # it is corrupt, or ahead of a log that lost events: that is what the rebuild is for
+    except (ConfigurationError, TooManyRejects):
+        pass  # corrupt, of another model, ahead of a log that lost events, stopped: that is what the rebuild is for
 
 
 def rebuild_identity(settled: IndexIdentity, index: VectorIndex) -> IndexIdentity:

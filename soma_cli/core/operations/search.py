@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from soma_cli.core.errors import UsageError
 from soma_cli.core.memory import MemoryState
-from soma_cli.core.ports import Embedder, Hit, IndexQuery, MemoryStore, SearchMode, VectorIndex
+from soma_cli.core.ports import Embedder, Hit, IndexIdentity, IndexQuery, MemoryStore, SearchMode, VectorIndex
 from soma_cli.core.results import SearchHit
+from soma_cli.core.workers.vector_indexer import other_model
 
 _WIDENINGS = 4
 
@@ -28,11 +29,13 @@ def plan_query(query: IndexQuery, mode: SearchMode | None, index: VectorIndex, e
             f"a {mode} search needs a vector, and no embedder is configured",
             hint="give --embedding FILE, configure `embedder`, or search with --mode lexical",
         )
-    embedding = query.embedding
-    if embedding is None:
-        assert embedder is not None
-        embedding = embedder.embed([query.text])[0]
-    return replace(query, mode=mode, embedding=embedding)
+    if query.embedding is not None:
+        return replace(query, mode=mode)
+    assert embedder is not None
+    held = index.identity()
+    if held.model_revision != embedder.model_revision:
+        raise other_model(held, IndexIdentity(embedder.model_revision, None))
+    return replace(query, mode=mode, embedding=embedder.embed([query.text])[0])
 
 
 def search(store: MemoryStore, index: VectorIndex, query: IndexQuery) -> list[SearchHit]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from soma_cli.core.errors import ConfigurationError, EventRejected, InputRejected, ValueRefused
+from soma_cli.core.embedding import check_embedding
+from soma_cli.core.errors import ConfigurationError, EventRejected, InputRejected, TooManyRejects, ValueRefused
 from soma_cli.core.event import offset_of
 from soma_cli.core.eventing.dead_letters import attempts_of, letter
-from soma_cli.core.eventing.producer import check_embedding
 from soma_cli.core.memory import MemoryState
-from soma_cli.core.ports import Embedder, EventLog, IndexIdentity, IndexPoint, IndexShadow, MemoryStore, VectorIndex
-from soma_cli.core.record import NewRecord, Record
+from soma_cli.core.ports import (
+    Embedder,
+    EventLog,
+    IndexIdentity,
+    IndexPoint,
+    IndexShadow,
+    MemoryStore,
+    PositionMismatch,
+    VectorIndex,
+)
+from soma_cli.core.record import Record
 from soma_cli.core.serialization import deserialize
 from soma_cli.core.text import text_of
 from soma_cli.core.workers.projection import Tally
@@ -46,6 +55,7 @@ class VectorIndexer:
         follow: FollowKv,
         embedder: Embedder | None,
         text_pointers: Sequence[str] = (),
+        max_rejects_in_a_row: int = 0,
         bury: bool = True,
     ) -> None:
         self._log = log
@@ -55,7 +65,9 @@ class VectorIndexer:
         self._follow = follow
         self._embedder = embedder
         self._text_pointers = text_pointers
+        self._max_rejects = max_rejects_in_a_row
         self._bury = bury
+        self._rejects_in_a_row = 0
 
     def positions(self) -> dict[int, int]:
         return self._index.positions(self._topic_id)
@@ -63,27 +75,73 @@ class VectorIndexer:
     def process(self, partition: int, start: int, end: int, records: Sequence[Record]) -> Tally:
         self._follow(partition, end)
         stored = self.positions().get(partition, 0)
+        if start > stored:
+            raise PositionMismatch(f"the run starts at {start}, but the stored position is {stored}", stored)
         newest = self._newest(records)
         refused: Refused = []
         embeddings = self._embeddings(newest, refused)
-        points = [self._point(state, embeddings.get(state.id)) for _, state in newest]
-        # Not before the embedder is done with the run: each new try would write the letters again. And not for what
-        # was passed before: its letter may have been settled since.
-        letters = [_letter(record, error) for record, error in refused if record.offset >= stored]
-        if self._bury and letters:
-            self._log.append(letters)
-        self._index.write(points, self._topic_id, {partition: end})
-        return _tally(records, [record for record, _ in newest], rejected=len(letters), stored=stored)
+        points = {state.id: self._point(state, embeddings.get(state.id)) for _, state in newest}
+        if not refused:
+            try:
+                self._index.write(list(points.values()), self._topic_id, {partition: end})
+                return _tally(records, [record for record, _ in newest], rejected=0, stored=stored)
+            except ValueRefused:
+                self._isolate(newest, points, refused)
+        letters = self._letters(refused, newest, stored)
+        self._index.write(list(points.values()), self._topic_id, {partition: end})
+        return _tally(records, [record for record, _ in newest], rejected=letters, stored=stored)
+
+    def _isolate(
+        self, items: Sequence[tuple[Record, MemoryState]], points: dict[str, IndexPoint], refused: Refused
+    ) -> None:
+        """The index refused something: find it by halves, and take the vectors that it can't hold from the points."""
+        try:
+            self._index.write([points[state.id] for _, state in items], self._topic_id, {})
+        except ValueRefused as error:
+            if len(items) > 1:
+                half = len(items) // 2
+                self._isolate(items[:half], points, refused)
+                self._isolate(items[half:], points, refused)
+                return
+            record, state = items[0]
+            if points[state.id].embedding is None:
+                raise
+            points[state.id] = points[state.id]._replace(embedding=None)
+            refused.append((record, error))
+
+    def _letters(self, refused: Refused, newest: Sequence[tuple[Record, MemoryState]], stored: int) -> int:
+        """Write the dead letters, and say how many. Not before the embedder is done with the run: each new try would
+        write them again. And not for what was passed before: its letter may have been settled since."""
+        fresh = [(record, error) for record, error in refused if record.offset >= stored]
+        self._stop_a_storm({record.offset: error for record, error in fresh}, [record for record, _ in newest])
+        if self._bury and fresh:
+            self._log.append([letter(VECTOR, record, error, attempts_of(record) + 1) for record, error in fresh])
+        return len(fresh)
+
+    def _stop_a_storm(self, refused: dict[int, InputRejected], newest: Sequence[Record]) -> None:
+        """Raises TooManyRejects before anything of the run is buried, so that a restart does not drain it either."""
+        streak = self._rejects_in_a_row
+        for record in newest:
+            error = refused.get(record.offset)
+            streak = 0 if error is None else streak + 1
+            if error is not None and self._max_rejects and streak > self._max_rejects:
+                raise TooManyRejects(
+                    f"vector stopped before {record.position}: more than {self._max_rejects} vectors in a row were "
+                    f"rejected, the next for this: {error.message}",
+                    hint="if they really are bad, go on with `soma consume vector --max-rejects 0`",
+                    details={"position": str(record.position), "code": error.code},
+                )
+        self._rejects_in_a_row = streak
 
     def _newest(self, records: Sequence[Record]) -> list[tuple[Record, MemoryState]]:
         """The records whose event made their memory's present state."""
         keys = {record.key.decode("ascii", errors="replace") for record in records if record.key is not None}
-        by_offset = {offset_of(state.version): state for state in self._store.states(keys).values()}
-        found = ((record, by_offset.get(record.offset)) for record in records)
+        states = {state.id.encode(): state for state in self._store.states(keys).values()}
+        found = ((record, states.get(record.key)) for record in records if record.key and record.value is not None)
         return [
             (record, state)
             for record, state in found
-            if state is not None and record.key == state.id.encode() and record.value is not None
+            if state is not None and offset_of(state.version) == record.offset
         ]
 
     def _point(self, state: MemoryState, embedding: list[float] | None) -> IndexPoint:
@@ -103,11 +161,12 @@ class VectorIndexer:
         """Vectors by id: the event's own where its revision is the collection's, else the embedder's, else none."""
         vectors: dict[str, list[float]] = {}
         to_embed: list[tuple[Record, MemoryState]] = []
+        identity = self._index.identity()
         for record, state in newest:
             if state.deleted:
                 continue
             try:
-                own = self._own_embedding(record, state)
+                own, identity = self._own_embedding(record, state, identity)
             except InputRejected as error:
                 refused.append((record, error))
                 continue
@@ -118,29 +177,29 @@ class VectorIndexer:
         vectors.update(self._embedded(to_embed, refused))
         return vectors
 
-    def _own_embedding(self, record: Record, state: MemoryState) -> list[float] | None:
+    def _own_embedding(
+        self, record: Record, state: MemoryState, held: IndexIdentity
+    ) -> tuple[list[float] | None, IndexIdentity]:
+        """The event's vector where the collection holds its kind, and what the collection holds from then on."""
         if record.value is None or b'"embedding"' not in record.value:
-            return None
+            return None, held
         embedding = deserialize(record.value).get("embedding")
         if not embedding:
-            return None
+            return None, held
         check_embedding(embedding)
-        identity = self._index.identity()
-        if identity.dimension is None and self._embedder is None:
+        if held.dimension is None and self._embedder is None and held.model_revision in (None, state.model_revision):
             # The first embedding ever seen settles what the collection holds, unless settings did.
-            if identity.model_revision in (None, state.model_revision):
-                self._index.adopt(IndexIdentity(state.model_revision, len(embedding)))
-                return list(embedding)
-            return None
-        if state.model_revision != identity.model_revision:
-            return None
-        if identity.dimension is not None and len(embedding) != identity.dimension:
+            held = IndexIdentity(state.model_revision, len(embedding))
+            self._index.adopt(held)
+        if held.dimension is None or state.model_revision != held.model_revision:
+            return None, held
+        if len(embedding) != held.dimension:
             raise EventRejected(
-                f"the embedding has {len(embedding)} dimensions, the index has {identity.dimension}",
+                f"the embedding has {len(embedding)} dimensions, the index has {held.dimension}",
                 pointer="/embedding",
                 code="wrong_dimension",
             )
-        return list(embedding)
+        return list(embedding), held
 
     def _embedded(self, items: list[tuple[Record, MemoryState]], refused: Refused) -> dict[str, list[float]]:
         if self._embedder is None or not items:
@@ -169,19 +228,25 @@ class VectorIndexer:
         assert self._embedder is not None
         made = IndexIdentity(self._embedder.model_revision, dimension)
         held = self._index.identity()
-        if held.dimension is None:
+        if held.dimension is None and held.model_revision in (None, made.model_revision):
             self._index.adopt(made)
         elif held != made:
-            raise ConfigurationError(
-                f"the index holds vectors of {held.model_revision} ({held.dimension} dimensions), but the embedder "
-                f"makes those of {made.model_revision} ({made.dimension})",
-                hint="rebuild the index for the new model with `soma replay --into vector --execute`",
-                code="index_model_differs",
-            )
+            raise other_model(held, made)
 
 
-def _letter(record: Record, error: InputRejected) -> NewRecord:
-    return letter(VECTOR, record, error, attempts_of(record) + 1)
+def other_model(held: IndexIdentity, made: IndexIdentity) -> ConfigurationError:
+    """Vectors of two models never mix, neither in the collection nor in a search of it."""
+    return ConfigurationError(
+        f"the index holds vectors of {_model(held)}, but the embedder makes those of {_model(made)}",
+        hint="rebuild the index for the new model with `soma replay --into vector --execute` "
+        "(and let index.model_revision, if it is set, name that model); or search with --mode lexical",
+        code="index_model_differs",
+    )
+
+
+def _model(identity: IndexIdentity) -> str:
+    name = identity.model_revision or "no named model"
+    return name if identity.dimension is None else f"{name} ({identity.dimension} dimensions)"
 
 
 def _tally(records: Sequence[Record], newest: Sequence[Record], *, rejected: int, stored: int) -> Tally:
@@ -197,12 +262,3 @@ def _tally(records: Sequence[Record], newest: Sequence[Record], *, rejected: int
         rejected=rejected,
         redelivered=redelivered,
     )
-
-
-def follow_by(apply_kv: Callable[[int, int], None]) -> FollowKv:
-    """A FollowKv that brings kv up to date by itself, for stores whose readers do so too."""
-
-    def follow(partition: int, end: int) -> None:
-        apply_kv(partition, end)
-
-    return follow

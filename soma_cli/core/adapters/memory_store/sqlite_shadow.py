@@ -70,6 +70,9 @@ class SqliteStoreShadow:
         self.discard()
 
     def discard(self) -> None:
+        """Also after `swap`, when there is nothing left to discard; another rebuild may run by then."""
+        if not self._lock.is_locked:
+            return
         self._drop_leftovers()
         self._lock.release()
 

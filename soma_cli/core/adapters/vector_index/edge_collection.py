@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from soma_cli.core.adapters.data_folder import sync_folder
 from soma_cli.core.adapters.vector_index import bm25, generations
 from soma_cli.core.adapters.vector_index.edge_query import DENSE, query_request
-from soma_cli.core.adapters.vector_index.embeddings import check_dimension, check_embedding
+from soma_cli.core.adapters.vector_index.embeddings import check_dimension
 from soma_cli.core.adapters.vector_index.engine_errors import engine_errors, is_panic
 from soma_cli.core.adapters.vector_index.generations import Meta
+from soma_cli.core.embedding import check_embedding
 from soma_cli.core.errors import ValueRefused
 from soma_cli.core.ports import Hit, IndexIdentity, IndexPoint, IndexQuery, PointSummary
 
@@ -302,7 +303,7 @@ def _dimension(points: Sequence[IndexPoint], dimension: int | None) -> int | Non
         if point.embedding is None or point.deleted:
             continue
         subject = f"memory {point.id}"
-        check_embedding(point.embedding, subject)
+        check_embedding(point.embedding, f"the embedding of {subject}")
         dimension = dimension or len(point.embedding)
         check_dimension(point.embedding, dimension, subject)
     return dimension

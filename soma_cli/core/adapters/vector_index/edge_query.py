@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from soma_cli.core.adapters.vector_index import bm25
-from soma_cli.core.adapters.vector_index.embeddings import check_dimension, check_embedding
+from soma_cli.core.adapters.vector_index.embeddings import check_dimension
+from soma_cli.core.embedding import check_embedding
 from soma_cli.core.ports import IndexIdentity, IndexQuery
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _nearest(query: IndexQuery, language: str, identity: IndexIdentity) -> list[
     if query.mode != "dense" and (sparse := bm25.embed_query(query.text, language)) is not None:
         found.append(Query.Nearest(sparse, using=bm25.VECTOR))
     if query.mode != "lexical" and query.embedding is not None:
-        check_embedding(query.embedding, "the search")
+        check_embedding(query.embedding)
         if identity.dimension is not None:
             check_dimension(query.embedding, identity.dimension, "the search")
             found.append(Query.Nearest(query.embedding, using=DENSE))
