@@ -366,7 +366,8 @@ class Embedder(Protocol):
 
     - order_is_kept: one vector a text, in the order of the texts, all of one dimension.
     - transient_or_not: ServiceUnavailable where a retry may help, ConfigurationError (key, model) or ValueRefused
-      (this text) where it will not.
+      (some of these texts) where it will not; its `details["refused"]` lists every refused text as
+      {"index", "message"}, so that the caller can embed the others.
     """
 
     @property

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from soma_cli.core.embedding import FLOAT32_MAX
 from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError, ValueRefused
 from soma_cli.core.settings import EmbedderSettings
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 RETRY_AFTER_MAX_S = 5.0
 """The longest wait that a service can ask for: the caller has to notice a shutdown in time."""
-
-LARGEST_FLOAT32 = 3.4028234663852886e38
-"""Indexes keep vectors in single precision: a greater number would be infinite there."""
 
 PROBE = "memory"
 
@@ -235,7 +233,7 @@ class OpenAIHttpEmbedder:
     def _usable(self, vector: Any) -> list[float]:
         if not isinstance(vector, list) or not vector:
             raise _Unusable("the service gave no vector for the text")
-        if not all(type(x) in (float, int) and -LARGEST_FLOAT32 <= x <= LARGEST_FLOAT32 for x in vector):
+        if not all(type(x) in (float, int) and -FLOAT32_MAX <= x <= FLOAT32_MAX for x in vector):
             raise _Unusable("the service's vector for the text holds values that are no finite numbers")
         wanted = self._settings.dimension
         if wanted is not None and len(vector) != wanted:
