@@ -59,6 +59,7 @@ class Consumer(Protocol):
       nothing there it waits up to `timeout_s`, and returns [].
     - reading begins, for each partition as it is assigned, at the offset that the `start` function given to
       `EventLog.consumer` names.
+    - a partition belongs to one member of the group at a time; the others stand by and take over when it ends or dies.
     - nothing is committed but by `commit`.
     """
 

@@ -477,3 +477,30 @@ def test_a_consumer_whose_start_fails_is_no_member(log: EventLog) -> None:
         log.consumer("g", EVENTS_TOPIC, fail).poll(1, 0.1)
     assert until(0, log, "g")
     assert kept.value.message == "no start"
+
+
+def test_a_partition_belongs_to_one_member_of_the_group_at_a_time(log: EventLog) -> None:
+    log.append(of_one_key(6))
+    first = log.consumer("shared", EVENTS_TOPIC, from_beginning(log))
+    assert len(drain(first, 6)) == 6
+    second = log.consumer("shared", EVENTS_TOPIC, from_beginning(log))
+    assert second.poll(100, 0.3) == [], "it stands by"
+    alone = log.consumer("other", EVENTS_TOPIC, from_beginning(log))
+    assert len(drain(alone, 6)) == 6
+    first.close()
+    assert len(drain(second, 6)) == 6, "it takes over, from where `start` says"
+    second.close()
+    alone.close()
+
+
+def test_a_member_takes_over_from_one_that_was_killed(adapter: str, place: Path, log: EventLog) -> None:
+    log.append(of_one_key(2))
+    other = start(JOIN, adapter, place, "g")
+    assert other.stdout is not None
+    assert other.stdout.readline() == "joined\n"
+    mine = log.consumer("g", EVENTS_TOPIC, from_beginning(log))
+    assert mine.poll(100, 0.2) == []
+    other.kill()
+    output(other, killed=True)
+    assert len(drain(mine, 2)) == 2
+    mine.close()

@@ -67,7 +67,8 @@ def worker(
     **limits: object,
 ) -> Worker:
     limits = limits or {"until_end": True}
-    return Worker(log, projection, GROUP, settings, Limits(**limits), report)  # type: ignore[arg-type]
+    group = GROUP if projection.name == "recorder" else f"{GROUP}-{projection.name}"
+    return Worker(log, projection, group, settings, Limits(**limits), report)  # type: ignore[arg-type]
 
 
 def test_it_starts_at_the_stored_position_and_stops_at_the_end_of_the_start(log: SqliteEventLog) -> None:

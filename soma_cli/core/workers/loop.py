@@ -29,7 +29,7 @@ _LEADER_POLL_S = 0.01
 _JOIN_S = 0.1
 
 T = TypeVar("T")
-State = Literal["starting", "running", "idle", "waiting", "retrying", "stopped"]
+State = Literal["starting", "standby", "running", "idle", "waiting", "retrying", "stopped"]
 
 
 @dataclass(slots=True)
@@ -129,8 +129,11 @@ class Worker:
         records = self._retrying(lambda: self._consumer.poll(limit, _POLL_S))
         if not records:
             self._rate.add(0)
-            self._say("idle")
-            self._commit()
+            if self._expected:
+                self._say("idle")
+                self._commit()
+            else:
+                self._say("standby", "another worker of the group has the log")
             return
         for partition, run in groupby(records, key=lambda record: record.partition):
             self._process(partition, list(run))
@@ -139,7 +142,7 @@ class Worker:
 
     def _process(self, partition: int, run: list[Record]) -> None:
         start, end = self._expected[partition], run[-1].offset + 1
-        if not self._may_pass(partition, end):
+        if not self._may_pass(partition, end) or self._passed_elsewhere(partition, end):
             return
         try:
             tally = self._retrying(lambda: self._projection.process(partition, start, end, run))
@@ -153,15 +156,25 @@ class Worker:
             self._count(partition, end, tally)
             self._say("running")
 
+    def _passed_elsewhere(self, partition: int, end: int) -> bool:
+        """Leave out what readers or a rebuild have passed meanwhile, unless it was asked for again."""
+        if self._limits.start is not None:
+            return False
+        stored = self._retrying(lambda: self._projection.positions().get(partition, 0)) or 0
+        if stored <= end:
+            return False
+        self._seek(partition, stored)
+        return True
+
     def _count(self, partition: int, end: int, tally: Tally) -> None:
         self._expected[partition] = self.status.positions[partition] = end
         self.status.tally.add(tally)
         self._rate.add(tally.read)
 
     def _may_pass(self, partition: int, end: int) -> bool:
-        """True once the leader has passed `end` or has stopped; False where this worker is told to stop first."""
+        """True once the leader has passed `end`, or is not at work; False where this worker is told to stop first."""
         leader = self._leader
-        while leader is not None and leader.status.state != "stopped":
+        while leader is not None and leader.status.state not in ("stopped", "standby"):
             if leader.status.positions.get(partition, 0) >= end:
                 break
             if self.stop.wait(_LEADER_POLL_S):
@@ -170,7 +183,7 @@ class Worker:
 
     def _seek(self, partition: int, offset: int) -> None:
         self._consumer.seek(partition, offset)
-        self._expected[partition] = offset
+        self._expected[partition] = self.status.positions[partition] = offset
 
     def _retrying(self, action: Callable[[], T]) -> T | None:
         """The action's result; None where the worker was told to stop while the action kept failing."""

@@ -141,8 +141,9 @@ class SqliteEventLog:
         return low
 
     def consumer(self, group: str, topic: str, start: Callable[[int], int]) -> SqliteConsumer:
-        offset = start(PARTITION)
-        return SqliteConsumer(self, group, topic, offset, self._join(group), self._poll_interval_s)
+        member = self._join(group)
+        lead = FileLock(self._members / f"{quote(group, safe='')}.lead", thread_local=False)
+        return SqliteConsumer(self, group, topic, start, member, lead, self._poll_interval_s)
 
     def _join(self, group: str) -> FileLock:
         """A lock file is a member: the operating system takes the lock back when its process dies."""
@@ -179,22 +180,48 @@ class SqliteEventLog:
 
 
 class SqliteConsumer:
-    """`Consumer` of the one partition. Members of a group all read it: the stored position keeps them from harm."""
+    """`Consumer` of the one partition. It belongs to one member of the group at a time, which holds the lead lock; the
+    others stand by, and the operating system hands the lock on when that member ends or dies."""
 
     def __init__(
-        self, log: SqliteEventLog, group: str, topic: str, offset: int, member: FileLock, poll_interval_s: float
+        self,
+        log: SqliteEventLog,
+        group: str,
+        topic: str,
+        start: Callable[[int], int],
+        member: FileLock,
+        lead: FileLock,
+        poll_interval_s: float,
     ) -> None:
         self._log = log
         self._group = group
         self._topic = topic
-        self._offset = offset
+        self._start = start
         self._member = member
+        self._lead = lead
         self._poll_interval_s = poll_interval_s
+        self._offset: int | None = None
+        try:
+            self._assigned()
+        except BaseException:
+            self.close()
+            raise
+
+    def _assigned(self) -> int | None:
+        """The offset to read next; None while another member has the partition."""
+        if self._offset is None:
+            try:
+                self._lead.acquire(timeout=0)
+            except Timeout:
+                return None
+            self._offset = self._start(PARTITION)
+        return self._offset
 
     def poll(self, limit: int, timeout_s: float) -> list[Record]:
         deadline = time.monotonic() + timeout_s
         while True:
-            records = self._log.read(self._topic, self._offset, limit)
+            offset = self._assigned()
+            records = [] if offset is None else self._log.read(self._topic, offset, limit)
             left = deadline - time.monotonic()
             if records or left <= 0:
                 break
@@ -211,6 +238,7 @@ class SqliteConsumer:
         self._log.commit(self._group, self._topic, offsets, rate_per_s)
 
     def close(self) -> None:
+        self._lead.release()
         self._member.release()
         Path(self._member.lock_file).unlink(missing_ok=True)
 

@@ -104,7 +104,7 @@ class EdgeCollection:
         request = query_request(query, self.meta.language, self.meta.identity)
         if request is None:
             return []
-        with self._engine() as shard:
+        with self._engine(query=True) as shard:
             found = shard.query(request)
         return [Hit(str(point.id), point.score, (point.payload or {})["version"]) for point in found]
 
@@ -207,6 +207,7 @@ class EdgeCollection:
         from qdrant_edge import UpdateOperation
 
         rest = iter(points)
+        generations.check_room(self.folder)
         with self._engine() as shard:
             while some := list(islice(rest, UPSERT)):
                 shard.update(UpdateOperation.upsert_points(some))
@@ -233,10 +234,12 @@ class EdgeCollection:
         return {str(record.id) for record in found}
 
     @contextmanager
-    def _engine(self) -> Iterator[EdgeShard]:
+    def _engine(self, *, query: bool = False) -> Iterator[EdgeShard]:
         with engine_errors(self.folder):
             if self._shard is None:
+                generations.check_room(self.folder)
                 self._shard = _load(self.folder / "shard")
+        with engine_errors(self.folder, query=query):
             try:
                 yield self._shard
             except BaseException as error:

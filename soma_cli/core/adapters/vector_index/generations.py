@@ -8,6 +8,7 @@ g-.../building.lock   locked by the process that fills a shadow; kill -9 unlocks
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -19,7 +20,10 @@ from filelock import FileLock, Timeout
 
 from soma_cli.core.adapters.data_folder import folder_error, replace_file, sync_folder
 from soma_cli.core.adapters.vector_index.engine_errors import corrupt, engine_errors
+from soma_cli.core.errors import OutOfSpace
 from soma_cli.core.ports import IndexIdentity
+
+ROOM_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,17 @@ class Meta:
         stored = self.positions.get(topic_id, {})
         ahead = {p: offset for p, offset in positions.items() if offset > stored.get(p, -1)}
         return replace(self, positions={**self.positions, topic_id: {**stored, **ahead}}) if ahead else self
+
+
+def check_room(folder: Path) -> None:
+    """Raises OutOfSpace while there is still some: the engine writes through mapped files, which it enlarges by 32 MB
+    at a time, and a page of one that the disk has no room for ends the process (SIGBUS) without a word."""
+    room = os.statvfs(folder)
+    if room.f_bavail * room.f_frsize < ROOM_BYTES:
+        raise OutOfSpace(
+            f"less than {ROOM_BYTES // 1_000_000} MB are free for the search index in {folder}",
+            hint="free some space and try again; storing and reading go on without the index",
+        )
 
 
 def live_name(root: Path) -> str | None:
@@ -59,7 +74,9 @@ def set_live(root: Path, name: str) -> None:
 def new_generation(root: Path) -> Path:
     folder = root / f"g-{secrets.token_hex(6)}"
     with engine_errors(root):
-        folder.mkdir(mode=0o700, parents=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_room(root)
+        folder.mkdir(mode=0o700)
         sync_folder(root)
     return folder
 
