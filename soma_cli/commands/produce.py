@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from soma_cli.commands.options import FormatOption, NamespaceOption, QuietOption, file_error, open_system, output_of
+from soma_cli.commands.options import FormatOption, QuietOption, file_error, open_system, output_of
 from soma_cli.core.errors import InputRejected, UsageError
 from soma_cli.output import Format, fields, progress, say
 
@@ -29,7 +29,12 @@ def produce(
         str | None,
         typer.Option("--key", help="JSON pointer to a field that names the memory: a second run adds nothing."),
     ] = None,
-    namespace: NamespaceOption = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option(
+            "--namespace", "-n", help="Of lines that name none; lines of `replay` keep theirs.", metavar="NAME"
+        ),
+    ] = None,
     atomic: Annotated[bool, typer.Option("--atomic", help="Append nothing if any line is rejected.")] = False,
     format: FormatOption = Format.TEXT,
     quiet: QuietOption = False,

@@ -64,13 +64,18 @@ class Administration:
     # --- the log read back ---
 
     def replay(self, selection: Selection | None = None) -> Iterator[dict[str, Any]]:
-        """The log's records as they were appended, streamed: position, appended_at, version, event."""
-        from soma_cli.core.operations.replay import Selection, replay_line, select
+        """The log's records as they were appended, streamed: position, appended_at, version, event.
+
+        With an event that has an `if_version` goes `if_event_id`, the event that made this version; kv is brought up
+        to the log where it must be asked for that.
+        """
+        from soma_cli.core.operations.replay import AwaitedEvents, Selection, replay_line, select
 
         epoch = projections.registered_epoch(self._log, self._store)
         stored = self._store.positions(self._log.topic_id(EVENTS_TOPIC))
         records = select(self._log, selection or Selection(), stored)
-        return (replay_line(record, epoch) for record in records)
+        awaited = AwaitedEvents(self._log, self._store, epoch, self._apply_kv)
+        return (replay_line(record, epoch, awaited) for record in records)
 
     def rebuild(
         self,

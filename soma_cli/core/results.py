@@ -80,7 +80,8 @@ class Reject:
 
 @dataclass(slots=True)
 class ProduceResult:
-    """`accepted` lines are in the log now: `appended` by this run, `duplicates` since an earlier one."""
+    """`accepted` lines are in the log now: `appended` by this run, or `duplicates`: there since an earlier
+    run or line."""
 
     accepted: int = 0
     rejected: int = 0

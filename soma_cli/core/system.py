@@ -18,9 +18,10 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from soma_cli.core.embedding import check_embedding
 from soma_cli.core.errors import CheckFailed, EventRejected, NotFound, SomaError, UsageError
 from soma_cli.core.event import DELETED, UPDATED, MemoryEvent
-from soma_cli.core.eventing.producer import Draft, build_event, check_embedding
+from soma_cli.core.eventing.producer import Draft, build_event
 from soma_cli.core.instants import now_us, parse_instant
 from soma_cli.core.memory import MemoryState, Outcome
 from soma_cli.core.operations import projections, read, search, write
@@ -132,7 +133,7 @@ class MemorySystem:
             actor=actor,
             if_version=if_version,
         )
-        return self._append(draft, wait, wait_timeout_s, write.content_given(timestamp=timestamp))
+        return self._append(draft, wait, wait_timeout_s, write.not_given(timestamp=timestamp))
 
     def update(
         self,
@@ -159,6 +160,7 @@ class MemorySystem:
         draft = Draft(
             payload=_payload(payload, text),
             type=UPDATED,
+            event_id=write.change_event_id(namespace, idempotency_key),
             id=state.id,
             namespace=state.namespace if namespace is None else namespace,
             importance=state.importance if importance is None else importance,
@@ -169,8 +171,8 @@ class MemorySystem:
             actor=actor,
             if_version=if_version,
         )
-        compared = write.content_given(importance=importance, timestamp=timestamp)
-        return self._append(draft, wait, wait_timeout_s, compared, changes=True)
+        filled_in = write.not_given(namespace=namespace, importance=importance, timestamp=timestamp)
+        return self._append(draft, wait, wait_timeout_s, filled_in, changes=True)
 
     def delete(
         self,
@@ -188,6 +190,7 @@ class MemorySystem:
         draft = Draft(
             payload={},
             type=DELETED,
+            event_id=write.change_event_id(None, idempotency_key),
             id=state.id,
             namespace=state.namespace,
             reason={"text": reason} if isinstance(reason, str) else reason,
@@ -195,21 +198,24 @@ class MemorySystem:
             key=idempotency_key,
             if_version=if_version,
         )
-        return self._append(draft, wait, wait_timeout_s, write.content_given(), changes=True)
+        return self._append(draft, wait, wait_timeout_s, {"namespace", "timestamp"}, changes=True)
 
     def _append(
         self,
         draft: Draft,
         wait: WaitFor | None,
         wait_timeout_s: float,
-        compared: write.Compared,
+        filled_in: set[str],
         *,
         changes: bool = False,
     ) -> Receipt:
         """Append the event, unless its key was used before. `changes`: the memory must be there to be changed."""
         event = build_event(draft, self.settings.limits)
         self._check_dimension(event)
-        receipt = self._earlier(event, compared) if draft.key is not None else None
+        receipt = None
+        if draft.key is not None:
+            self.apply_kv()
+            receipt = write.earlier_receipt(self._store, event, draft.key, filled_in)
         if receipt is None:
             if changes:
                 write.check_version(read.live_state(self._store, event.id), draft.if_version, event.type)
@@ -233,11 +239,6 @@ class MemorySystem:
                 details={"receipt": asdict(receipt)},
             )
         return outcomes
-
-    def _earlier(self, event: MemoryEvent, compared: write.Compared) -> Receipt | None:
-        """The receipt of the same call, made before."""
-        self.apply_kv()
-        return write.earlier_receipt(self._store, event, compared)
 
     def _check_dimension(self, event: MemoryEvent) -> None:
         """Refuse at once what the indexer would bury: an embedding of the index's own model that does not fit it."""
@@ -267,12 +268,13 @@ class MemorySystem:
         To `rehearse` is to find out which lines would be rejected, and append nothing. `progress` is told how many
         more lines are done.
         """
-        from soma_cli.core.operations.produce import LineReader, produce
+        from soma_cli.core.operations.lines import LineReader
+        from soma_cli.core.operations.produce import BulkRun, produce
 
         epoch = projections.registered_epoch(self._log, self._store)
         reader = LineReader(self.settings.limits, namespace, key)
-        self.apply_kv()
-        return produce(self._log, self._store, reader, lines, epoch=epoch, rehearse=rehearse, progress=progress)
+        run = BulkRun(self._log, self._store, reader, epoch=epoch, apply_kv=self.apply_kv, rehearse=rehearse)
+        return produce(run, lines, progress)
 
     # --- reading ---
 

@@ -76,7 +76,8 @@ def build_event(draft: Draft, limits: LimitSettings) -> MemoryEvent:
 
 
 def check_event(document: dict[str, Any], limits: LimitSettings) -> MemoryEvent:
-    """The event of a whole document, after every rule that binds producers."""
+    """The event of a whole document, after every rule that binds producers but one: a timestamp that lies ahead is
+    refused where it is given (`build_event`). What another log has acknowledged is kept as it is."""
     if not isinstance(document.get("payload"), dict):
         raise EventRejected(
             f"the payload is {_kind(document.get('payload'))}, not a JSON object",

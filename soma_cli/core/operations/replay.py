@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from soma_cli.core.errors import InputRejected, UsageError
-from soma_cli.core.event import version_of
+from soma_cli.core.event import decode_event, epoch_of, offset_of, version_of
 from soma_cli.core.instants import format_instant, parse_instant
+from soma_cli.core.memory import Outcome
 from soma_cli.core.operations.offsets import resolve_offset
-from soma_cli.core.ports import EventLog
-from soma_cli.core.record import EVENTS_TOPIC, Record
+from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore
+from soma_cli.core.record import EVENTS_TOPIC, Position, Record
 from soma_cli.core.serialization import deserialize
 
 
@@ -85,9 +86,50 @@ def _limited(records: Iterator[Record], limit: int | None) -> Iterator[Record]:
             return
 
 
-def replay_line(record: Record, epoch: int) -> dict[str, Any]:
+class AwaitedEvents:
+    """Names the events that replayed ones wait for: a version says something in one log only, an event_id in all."""
+
+    def __init__(self, log: EventLog, store: MemoryStore, epoch: int, apply_kv: Callable[[], None]) -> None:
+        self._log = log
+        self._store = store
+        self._topics = {epoch: topic_id for topic_id, epoch in store.epochs(EVENTS_TOPIC).items()}
+        self._epoch = epoch
+        self._apply_kv = apply_kv
+        self._journal_is_current = False
+
+    def event_id(self, record: Record, id: object, if_version: int) -> str | None:
+        """The event that made this version of the record's memory before the record was appended; None if none did."""
+        topic_id = self._topics.get(epoch_of(if_version))
+        if topic_id is None or if_version >= version_of(self._epoch, record.offset):
+            return None
+        position = Position(EVENTS_TOPIC, record.partition, offset_of(if_version))
+        entry = self._journal(topic_id, position)
+        if entry is None:
+            return self._in_log(position, id) if epoch_of(if_version) == self._epoch else None
+        return entry.event_id if entry.id == id and entry.outcome is Outcome.APPLIED else None
+
+    def _journal(self, topic_id: str, position: Position) -> JournalEntry | None:
+        entry = self._store.journal_at(topic_id, [position]).get(position)
+        if entry is None and not self._journal_is_current:
+            self._apply_kv()
+            self._journal_is_current = True
+            entry = self._store.journal_at(topic_id, [position]).get(position)
+        return entry
+
+    def _in_log(self, position: Position, id: object) -> str | None:
+        """Where bad records have stopped kv before that position."""
+        for record in self._log.scan(EVENTS_TOPIC, position.partition, position.offset, position.offset + 1):
+            try:
+                event = decode_event(record)
+            except InputRejected:
+                return None
+            return event.event_id if event.id == id else None
+        return None
+
+
+def replay_line(record: Record, epoch: int, awaited: AwaitedEvents) -> dict[str, Any]:
     """The documented shape of a replayed record. The event's bytes go through as they are; where they are no JSON,
-    `event` is null and `value_base64` holds them."""
+    `event` is null and `value_base64` holds them. An event with an `if_version` has `if_event_id` beside it."""
     line: dict[str, Any] = {
         "position": str(record.position),
         "appended_at": format_instant(record.appended_at),
@@ -97,6 +139,9 @@ def replay_line(record: Record, epoch: int) -> dict[str, Any]:
     if document is None or record.value is None:
         raw = None if record.value is None else base64.b64encode(record.value).decode()
         return {**line, "event": None, "value_base64": raw}
+    if_version = document.get("if_version")
+    if type(if_version) is int and if_version >= 0:
+        line["if_event_id"] = awaited.event_id(record, document.get("id"), if_version)
     # A line must stay one line: a foreign writer's JSON may be spread over several.
     line["event"] = document if b"\n" in record.value or b"\r" in record.value else orjson.Fragment(record.value)
     return line

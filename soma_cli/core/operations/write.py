@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
 
 from soma_cli.core.errors import CheckFailed, IdempotencyConflict
-from soma_cli.core.event import DELETED, MemoryEvent
+from soma_cli.core.event import CREATED, DELETED, MemoryEvent, event_id_for, memory_id_for
 from soma_cli.core.eventing.producer import append_events
-from soma_cli.core.memory import EventKey, MemoryState
-from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore
+from soma_cli.core.memory import MemoryState
+from soma_cli.core.ports import EventLog, MemoryStore
+from soma_cli.core.record import Position
 from soma_cli.core.results import Receipt
 from soma_cli.core.serialization import deserialize
-
-NOT_ASKED = object()
 
 
 def append_one(log: EventLog, event: MemoryEvent) -> Receipt:
@@ -24,47 +23,62 @@ def receipt(event: MemoryEvent, position: str, *, duplicate: bool | None) -> Rec
     return Receipt(event.id, event.event_id, position, event.type, event.namespace, duplicate)
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """Which fields of a repeated call must be the same: not those that were filled in for the caller."""
-
-    importance: bool
-    timestamp: bool
+def not_given(**fields: object) -> set[str]:
+    """The names of the fields that the caller left out, and that are filled in."""
+    return {name for name, value in fields.items() if value is None}
 
 
-def content_given(importance: object = NOT_ASKED, timestamp: object = None) -> Compared:
-    """`importance` left out means that nothing but the caller settles it."""
-    return Compared(importance=importance is not None, timestamp=timestamp is not None)
+def change_event_id(namespace: str | None, key: str | None) -> str | None:
+    """The event_id of an update or delete with an idempotency key: by what the caller said, never by the memory's
+    namespace, which may have changed when the call is made again."""
+    return None if key is None else event_id_for("default" if namespace is None else namespace, key)
 
 
-def earlier_receipt(store: MemoryStore, event: MemoryEvent, compared: Compared) -> Receipt | None:
-    """The receipt of the same event where the journal holds it. Raises IdempotencyConflict for other content."""
-    key = (event.id, event.event_id)
-    found = store.first_positions([key]).get(key)
+def earlier_receipt(store: MemoryStore, event: MemoryEvent, key: str, filled_in: AbstractSet[str]) -> Receipt | None:
+    """The receipt of the same event where the journal holds it. Raises IdempotencyConflict for other content.
+
+    `filled_in` names the fields that the caller did not give: they may differ.
+    """
+    if event.type == CREATED:
+        _check_key_made_no_other(store, event, memory_id_for(event.namespace, key))
+    event_key = (event.id, event.event_id)
+    found = store.first_positions([event_key]).get(event_key)
     if found is None:
         return None
-    check_same_content(event, found, compared)
+    check_same_content(event, found.event, found.position, filled_in)
     return receipt(event, str(found.position), duplicate=True)
 
 
-def check_same_content(event: MemoryEvent, found: JournalEntry, compared: Compared) -> None:
-    """The same key must mean the same event."""
-    assert found.event is not None
-    ours, theirs = deserialize(event.value), deserialize(found.event)
-    filled_in = {name for name in ("importance", "timestamp") if not getattr(compared, name)}
+def _check_key_made_no_other(store: MemoryStore, event: MemoryEvent, id_of_key: str) -> None:
+    """A key that stored the memory with an id of its own can't store another. Raises IdempotencyConflict."""
+    key = (id_of_key, event.event_id)
+    if event.id != id_of_key and (found := store.first_positions([key]).get(key)) is not None:
+        raise _conflict(event, ["id"], found.position)
+
+
+def check_same_content(
+    event: MemoryEvent, found: bytes | None, where: Position | int, filled_in: AbstractSet[str]
+) -> None:
+    """The same key must mean the same event. `found` is the event that had it first, at a position or in a line."""
+    assert found is not None
+    if event.value == found:
+        return
+    ours, theirs = deserialize(event.value), deserialize(found)
     names = {*ours, *theirs} - filled_in
     differing = sorted(name for name in names if ours.get(name) != theirs.get(name))
     if differing:
-        raise IdempotencyConflict(
-            f"the same idempotency key was used at {found.position} with other content ({', '.join(differing)} differ)",
-            pointer=f"/{differing[0]}",
-            hint="use another key, or `soma update` to change the memory",
-            details={"position": str(found.position), "id": event.id, "event_id": event.event_id},
-        )
+        raise _conflict(event, differing, where)
 
 
-def earlier_positions(store: MemoryStore, events: list[MemoryEvent]) -> dict[EventKey, JournalEntry]:
-    return store.first_positions([(event.id, event.event_id) for event in events])
+def _conflict(event: MemoryEvent, differing: list[str], where: Position | int) -> IdempotencyConflict:
+    place = f"at {where}" if isinstance(where, Position) else f"in line {where}"
+    first = {"position": str(where)} if isinstance(where, Position) else {"line": where}
+    return IdempotencyConflict(
+        f"the same idempotency key was used {place} with other content ({', '.join(differing)} differ)",
+        pointer=f"/{differing[0]}",
+        hint="use another key, or `soma update` to change the memory",
+        details={**first, "id": event.id, "event_id": event.event_id},
+    )
 
 
 def check_version(state: MemoryState, if_version: int | None, type: str) -> None:
