@@ -96,8 +96,17 @@ def test_a_key_makes_the_second_run_add_nothing(soma: Soma) -> None:
 
 def test_a_key_that_comes_twice_in_one_run_makes_one_memory(soma: Soma) -> None:
     line = '{"payload": {"name": "n"}}'
-    soma.produce(line, line, options=("--key", "/payload/name"))
+    twice = soma.produce(line, line, options=("--key", "/payload/name"))
+    assert (twice["accepted"], twice["appended"], twice["duplicates"]) == (2, 1, 1)
     assert len(soma.listed()) == 1
+
+
+@pytest.mark.parametrize("atomic", [(), ("--atomic",)])
+def test_a_key_that_comes_twice_with_other_content_is_rejected(soma: Soma, atomic: tuple[str, ...]) -> None:
+    lines = [json.dumps({"payload": {"name": "n", "text": text}}) for text in ("first", "second")]
+    result = soma.produce(*lines, options=("--key", "/payload/name", *atomic), code=5)
+    assert [(reject["line"], reject["code"]) for reject in result["rejects"]] == [(2, "idempotency_conflict")]
+    assert [memory["payload"]["text"] for memory in soma.listed()] == ([] if atomic else ["first"])
 
 
 def test_whole_events_and_lines_of_replay(soma: Soma, tmp_path: Path) -> None:
@@ -107,8 +116,9 @@ def test_whole_events_and_lines_of_replay(soma: Soma, tmp_path: Path) -> None:
     soma.run("delete", "0190b5d4-0000-7000-8000-000000000001")
     lines = soma.run("replay", "-o", "jsonl").stdout
     other = Soma(tmp_path / "other")
-    result = json.loads(other.run("produce", "-", "-o", "json", stdin=lines).stdout)
+    result = json.loads(other.run("produce", "-", "--namespace", "other", "-o", "json", stdin=lines).stdout)
     assert (result["accepted"], result["rejected"]) == (4, 0)
     [memory] = other.listed()
     assert (memory["id"], memory["payload"], memory["version"]) == (id, {"text": "two"}, 1)
+    assert memory["namespace"] == "default", "lines of replay keep theirs"
     assert json.loads(other.run("produce", "-", "-o", "json", stdin=lines).stdout)["appended"] == 0

@@ -71,7 +71,7 @@ def test_an_update_and_a_delete_stay_the_same_event_in_another_namespace(system:
     first = system.update(id, text="two", idempotency_key="u")
     system.update(id, text="three", namespace="b")
     again = system.update(id, text="two", idempotency_key="u")
-    assert (again.position, again.duplicate) == (first.position, True)
+    assert (again.position, again.duplicate, again.namespace) == (first.position, True, "a")
     assert system.fetch(id).payload == {"text": "three"}
     gone = system.delete(id, idempotency_key="d")
     system.store(text="back", id=id, namespace="c")

@@ -216,6 +216,8 @@ def test_the_size_limit_counts_the_bytes_of_the_whole_event() -> None:
 def test_check_event_judges_a_whole_document() -> None:
     document = built()
     assert check_event(document, LIMITS).id == document["id"]
+    ahead = "2999-01-01T00:00:00.000000Z"
+    assert check_event(document | {"timestamp": ahead}, LIMITS).timestamp == ahead
     for changed, code in (
         (document | {"importance": 0}, "importance"),
         (document | {"id": ID.upper()}, "id_not_canonical"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from soma_cli.core.errors import CheckFailed, IdempotencyConflict
 from soma_cli.core.event import CREATED, DELETED, MemoryEvent, event_id_for, memory_id_for
 from soma_cli.core.eventing.producer import append_events
 from soma_cli.core.memory import MemoryState
-from soma_cli.core.ports import EventLog, MemoryStore
+from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore
 from soma_cli.core.record import Position
 from soma_cli.core.results import Receipt
 from soma_cli.core.serialization import deserialize
@@ -46,7 +47,12 @@ def earlier_receipt(store: MemoryStore, event: MemoryEvent, key: str, filled_in:
     if found is None:
         return None
     check_same_content(event, found.event, found.position, filled_in)
-    return receipt(event, str(found.position), duplicate=True)
+    return replace(receipt(event, str(found.position), duplicate=True), namespace=_namespace(found))
+
+
+def _namespace(entry: JournalEntry) -> str:
+    assert entry.event is not None
+    return str(deserialize(entry.event)["namespace"])
 
 
 def _check_key_made_no_other(store: MemoryStore, event: MemoryEvent, id_of_key: str) -> None:
