@@ -17,10 +17,11 @@ from soma_cli.commands.options import (
     open_system,
     output_of,
 )
-from soma_cli.core.errors import CheckFailed, InputRejected, SomaError, UsageError
-from soma_cli.output import Format, Output, fields, pretty_json, say, table
+from soma_cli.core.errors import CheckFailed, InputRejected, NotFound, SomaError, TooManyRejects, UsageError
+from soma_cli.output import Format, Output, fields, pretty_json, printable, say, table
 
 if TYPE_CHECKING:
+    from soma_cli.core.eventing.dead_letters import DeadLetter
     from soma_cli.core.results import Letter, LetterResult
     from soma_cli.core.system import MemorySystem
 
@@ -105,7 +106,7 @@ def _act(
     output: Output,
     position: str | None,
     verb: str,
-    action: Callable[[str], LetterResult],
+    action: Callable[[str | DeadLetter], LetterResult],
     all: bool,
     execute: bool,
     yes: bool,
@@ -116,25 +117,45 @@ def _act(
     if position is not None:
         _finish(output, [action(position)], [])
         return
-    found = system.admin.dead_letters()
-    if not execute:
-        output.rows(found, _show_list, lambda item: item.position)
-        say(f"soma: nothing was changed; add --execute to {verb} these {len(found):,} letters")
+    found = system.admin.open_letters()
+    if not execute or not found:
+        _show_plan(output, found, verb)
         return
-    if found and confirm(f"{verb.capitalize()} {len(found):,} letters?", yes=yes):
-        results, failures = [], []
-        for item in found:
-            try:
-                results.append(action(item.position))
-            except SomaError as error:
-                failures.append(error)
-        _finish(output, results, failures)
+    act = confirm(f"{verb.capitalize()} {len(found):,} letters?", yes=yes)
+    _act_on_all(output, found if act else [], action)
 
 
-def _finish(output: Output, results: list[LetterResult], failures: list[SomaError]) -> None:
+def _show_plan(output: Output, found: list[DeadLetter], verb: str) -> None:
+    from soma_cli.core.operations.dead_letters import shown
+
+    output.rows(map(shown, found), _show_list, lambda item: item.position)
+    if found:
+        say(f"soma: nothing was changed; add --execute to {verb} these {len(found):,} letters")
+
+
+def _act_on_all(output: Output, found: list[DeadLetter], action: Callable[[DeadLetter], LetterResult]) -> None:
+    """What concerns one letter leaves that one as it is; any other failure ends the run, with its own exit code."""
+    results: list[LetterResult] = []
+    failures: list[SomaError] = []
+    for item in found:
+        try:
+            results.append(action(item))
+        except SomaError as error:
+            if isinstance(error, TooManyRejects) or not isinstance(error, CheckFailed | NotFound):
+                _show_done(output, results, failures)
+                raise
+            failures.append(error)
+    _finish(output, results, failures)
+
+
+def _show_done(output: Output, results: list[LetterResult], failures: list[SomaError]) -> None:
     output.rows(results, _show_results, lambda item: item.source)
     for failure in failures:
         say(f"soma: {failure.message}")
+
+
+def _finish(output: Output, results: list[LetterResult], failures: list[SomaError]) -> None:
+    _show_done(output, results, failures)
     rejected = sum(item.result == "rejected" for item in results)
     if rejected:
         raise InputRejected(
@@ -143,7 +164,13 @@ def _finish(output: Output, results: list[LetterResult], failures: list[SomaErro
             code="still_rejected",
         )
     if failures:
-        raise CheckFailed(f"{len(failures):,} letters were left as they are", code="newer_state")
+        codes = {failure.code for failure in failures}
+        code = codes.pop() if len(codes) == 1 else "newer_state"
+        raise CheckFailed(
+            f"{len(failures):,} letters were left as they are",
+            hint="see `soma dlq list` and the lines above",
+            code=code,
+        )
 
 
 def _show_list(found: list[Letter]) -> None:
@@ -166,13 +193,13 @@ def _show_one(found: Letter) -> None:
         [
             ("position", found.position),
             ("source", found.source),
-            ("worker", found.worker),
+            ("worker", printable(found.worker)),
             ("attempts", found.attempts),
-            ("failed", found.failed_at),
-            ("code", found.code),
-            ("message", found.message),
-            ("pointer", found.pointer),
-            ("key", found.key),
+            ("failed", printable(found.failed_at)),
+            ("code", printable(found.code)),
+            ("message", printable(found.message)),
+            ("pointer", None if found.pointer is None else printable(found.pointer)),
+            ("key", None if found.key is None else printable(found.key)),
             ("content", content),
         ]
     )

@@ -63,10 +63,12 @@ def replay(
 
     Example: soma replay --into kv --execute
     """
+    from soma_cli.core.operations.read import check_id
     from soma_cli.core.operations.replay import Selection
 
     output = output_of(ctx, format, quiet)
-    selection = Selection(from_offset, from_time, to_time, id, namespace, type.value if type else None, limit)
+    one = None if id is None else check_id(id)
+    selection = Selection(from_offset, from_time, to_time, one, namespace, type.value if type else None, limit)
     with open_system(ctx) as system:
         if into is None:
             _audit(system, selection, output)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from soma_cli.core.errors import ConfigurationError, UsageError
+from soma_cli.core.errors import ConfigurationError, SomaError, UsageError
 from soma_cli.core.instants import now_us, parse_instant
 from soma_cli.core.operations import projections, read
 from soma_cli.core.operations.offsets import resolve_offset
@@ -18,6 +18,7 @@ from soma_cli.core.ports import EventLog, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import (
     DoctorReport,
+    Finding,
     InitResult,
     LagReport,
     Letter,
@@ -29,11 +30,13 @@ from soma_cli.core.results import (
 )
 from soma_cli.core.settings import Settings
 from soma_cli.core.wiring import Adapters, folder_health, local_files, settled_identity
+from soma_cli.core.workers.catch_up import check_same_log
 from soma_cli.core.workers.kv_writer import KV
 from soma_cli.core.workers.loop import Limits, Status, Worker
 from soma_cli.core.workers.projection import Projection
 
 if TYPE_CHECKING:
+    from soma_cli.core.eventing.dead_letters import DeadLetter
     from soma_cli.core.operations.replay import Selection
 
 Progress = Callable[[int], None]
@@ -106,10 +109,16 @@ class Administration:
 
     def dead_letters(self) -> list[Letter]:
         """The open dead letters, oldest first."""
-        from soma_cli.core.operations.dead_letters import letters
+        from soma_cli.core.operations.dead_letters import shown
+
+        return [shown(found) for found in self.open_letters()]
+
+    def open_letters(self) -> list[DeadLetter]:
+        """The same, as `retry_dead_letter` and `discard_dead_letter` take them: all of them for one reading."""
+        from soma_cli.core.eventing.dead_letters import read_letters
 
         self._apply_kv()
-        return letters(self._log)
+        return read_letters(self._log)
 
     def dead_letter(self, position: str) -> Letter:
         """One letter, by its own position or its source's. Raises NotFound."""
@@ -117,19 +126,29 @@ class Administration:
 
         return shown(find_letter(self._log, position))
 
-    def retry_dead_letter(self, position: str, *, force: bool = False) -> LetterResult:
-        """Send a letter's event again. Raises CheckFailed where its memory has changed since, unless `force`."""
+    def retry_dead_letter(self, letter: str | DeadLetter, *, force: bool = False) -> LetterResult:
+        """Send the event of a letter, or of the one at a position, again, and settle the letter once it is applied.
+
+        Raises NotFound; CheckFailed where its memory has changed since, unless `force`, or where it was ignored;
+        TooManyRejects where bad records have stopped kv.
+        """
         from soma_cli.core.operations.dead_letters import find_letter, retry
 
-        self._apply_kv()
+        if isinstance(letter, str):
+            self._apply_kv()
+            letter = find_letter(self._log, letter)
         epoch = projections.registered_epoch(self._log, self._store)
-        return retry(self._log, self._store, epoch, find_letter(self._log, position), force=force)
 
-    def discard_dead_letter(self, position: str) -> LetterResult:
-        """Settle a letter without sending it again."""
+        def apply_kv() -> None:
+            projections.catch_up_kv(self._settings, self._log, self._store)
+
+        return retry(self._log, self._store, epoch, letter, force=force, apply_kv=apply_kv)
+
+    def discard_dead_letter(self, letter: str | DeadLetter) -> LetterResult:
+        """Settle a letter, or the one at a position, without sending it again. Raises NotFound."""
         from soma_cli.core.operations.dead_letters import discard, find_letter
 
-        return discard(self._log, find_letter(self._log, position))
+        return discard(self._log, find_letter(self._log, letter) if isinstance(letter, str) else letter)
 
     def stats(self) -> dict[str, Any]:
         """Counts, sizes in bytes, and where the data lies."""
@@ -297,7 +316,7 @@ class Administration:
 
     def doctor(self, *, deep: bool = False) -> DoctorReport:
         """Look at everything that can be wrong; changes nothing, and goes on where something is broken."""
-        from soma_cli.core.operations.doctor import Parts, diagnose
+        from soma_cli.core.operations.doctor import Parts, diagnose, report
         from soma_cli.core.operations.init import present
 
         files = local_files(self._settings)
@@ -310,7 +329,18 @@ class Administration:
             embedder=lambda: self._adapters.embedder,
             identity=settled_identity(self._settings),
         )
-        return diagnose(self._settings, parts, now=now_us(), deep=deep)
+        found = diagnose(self._settings, parts, now=now_us(), deep=deep).findings
+        return report(found + self._continuity(found))
+
+    def _continuity(self, found: list[Finding]) -> list[Finding]:
+        """An error where kv has read another log than this; asked only where nothing else says so already."""
+        if not {("identity", "ok"), (KV, "ok")} <= {(finding.check, finding.status) for finding in found}:
+            return []
+        try:
+            check_same_log(self._log, self._store)
+        except SomaError as error:
+            return [Finding("continuity", "error", error.message, error.hint)]
+        return []
 
     def trace(self, event_id: str) -> TraceResult:
         """Where an event is in every projection, with times; applies nothing. Raises NotFound, LogReplaced."""

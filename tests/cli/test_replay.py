@@ -198,3 +198,12 @@ def test_a_swap_asks_first_and_refuses_where_nobody_can_be_asked(system: MemoryS
     run = soma(tmp_path / "data", "replay", "--into", "kv", "--execute")
     assert run.returncode == 2
     assert "--yes" in run.stderr
+
+
+def test_replay_takes_an_id_in_any_case_and_refuses_what_is_none(system: MemorySystem, tmp_path: Path) -> None:
+    id = system.store(text="one").id
+    run = soma(tmp_path / "data", "replay", "--id", id.upper(), "-o", "jsonl")
+    assert [line["version"] for line in lines(run.stdout)] == [0]
+    refused = soma(tmp_path / "data", "replay", "--id", "nonsense", "-o", "json")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "'nonsense' is not a memory's id" in refused.stderr

@@ -136,3 +136,15 @@ def test_text_groups_the_steps_by_position(folder: Path) -> None:
     assert lines[at + 1].split()[:2] == ["log", "appended"]
     assert lines[at + 2].split() == ["kv", "pending"]
     assert lines[at + 3].strip().startswith("kv is at 0")
+
+
+def test_the_case_of_an_event_id_does_not_matter(folder: Path) -> None:
+    event_id = made(folder, "store", "--text", "one")["event_id"]
+    for _ in range(2):
+        traced = made(folder, "trace", event_id.upper())
+        assert (traced["event_id"], traced["position"]) == (event_id, "memory.events/0@0")
+        soma(folder, "list")
+    append(folder, b"no id", b'{"event_id": "Bad-One", "id": 7}')
+    for _ in range(2):
+        assert made(folder, "trace", "BAD-one")["position"] == "memory.events/0@1"
+        soma(folder, "list")

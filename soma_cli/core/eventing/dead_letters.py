@@ -9,20 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from soma_cli.core.errors import InputRejected
+from soma_cli.core.errors import InputRejected, UsageError
 from soma_cli.core.instants import format_instant, now_us
 from soma_cli.core.ports import EventLog
-from soma_cli.core.record import DEAD_LETTER_TOPIC, EVENTS_TOPIC, NewRecord, Position, Record
+from soma_cli.core.record import DEAD_LETTER_TOPIC, NewRecord, Position, Record
 
 ATTEMPTS_HEADER = "soma-attempts"
 _ORIGINAL = "original."
+_MOST_DIGITS = 18
+"""Of a number in a header: Python refuses to parse thousands of them, and JSON has 64 bits for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`source` is the record that failed, as the worker read it, `position` where the letter itself lies."""
+    """`source` is the record that failed, as the worker read it, `position` where the letter itself lies.
+
+    A letter whose writer did not say where its source lies counts as its own source.
+    """
 
     position: Position
+    key: bytes
     worker: str
     source: Record
     code: str
@@ -31,10 +37,6 @@ class DeadLetter:
     attempts: int
     failed_at: str
 
-    @property
-    def key(self) -> bytes:
-        return letter_key(self.worker, self.source.position)
-
 
 def letter_key(worker: str, source: Position) -> bytes:
     return f"{worker}:{source}".encode()
@@ -42,8 +44,7 @@ def letter_key(worker: str, source: Position) -> bytes:
 
 def attempts_of(record: Record) -> int:
     """How often this content was tried before, as a retry's header tells."""
-    header = record.header(ATTEMPTS_HEADER)
-    return int(header) if header is not None and header.isdigit() else 0
+    return _number(record.header(ATTEMPTS_HEADER), 0)
 
 
 def letter(worker: str, source: Record, error: InputRejected, attempts: int) -> NewRecord:
@@ -82,35 +83,55 @@ def read_letters(log: EventLog) -> list[DeadLetter]:
     return [parse_letter(record) for record in newest.values()]
 
 
-def _records(log: EventLog) -> Iterator[Record]:
+def letter_of(log: EventLog, worker: str, source: Position) -> DeadLetter | None:
+    """The open letter that a worker wrote of the record at a position."""
+    newest: Record | None = None
+    for record in _records(log, letter_key(worker, source)):
+        newest = record
+    return None if newest is None or newest.value is None else parse_letter(newest)
+
+
+def _records(log: EventLog, key: bytes | None = None) -> Iterator[Record]:
     for partition, bounds in log.bounds(DEAD_LETTER_TOPIC).items():
-        yield from log.scan(DEAD_LETTER_TOPIC, partition, bounds.beginning, bounds.end)
+        yield from log.scan(DEAD_LETTER_TOPIC, partition, bounds.beginning, bounds.end, key)
 
 
 def parse_letter(record: Record) -> DeadLetter:
     """Tolerant of letters that other writers made: what a header does not tell is said to be unknown."""
     headers = dict(record.headers)
-    position = Position.parse(_text(headers, "soma-source", f"{EVENTS_TOPIC}/0@0"))
+    position = _position(headers.get("soma-source"), record.position)
     source = Record(
         position.topic,
         position.partition,
         position.offset,
-        int(_text(headers, "soma-appended-at", "0")),
+        _number(headers.get("soma-appended-at"), record.appended_at),
         headers.get("soma-key"),
         None if "soma-null-value" in headers else record.value,
         tuple((name.removeprefix(_ORIGINAL), value) for name, value in record.headers if name.startswith(_ORIGINAL)),
     )
     return DeadLetter(
         record.position,
+        record.key or b"",
         _text(headers, "soma-worker", "unknown"),
         source,
         _text(headers, "soma-code", "unknown"),
         _text(headers, "soma-message", ""),
         _text(headers, "soma-pointer", "") if "soma-pointer" in headers else None,
-        int(_text(headers, ATTEMPTS_HEADER, "1")),
+        _number(headers.get(ATTEMPTS_HEADER), 1),
         _text(headers, "soma-failed-at", ""),
     )
 
 
 def _text(headers: dict[str, bytes], name: str, default: str) -> str:
     return headers[name].decode(errors="replace") if name in headers else default
+
+
+def _number(header: bytes | None, default: int) -> int:
+    return int(header) if header is not None and header.isdigit() and len(header) <= _MOST_DIGITS else default
+
+
+def _position(header: bytes | None, default: Position) -> Position:
+    try:
+        return default if header is None else Position.parse(header.decode(errors="replace"))
+    except UsageError:
+        return default

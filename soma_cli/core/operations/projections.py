@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from weakref import WeakKeyDictionary
 
 from soma_cli.core.errors import ServiceUnavailable, TooManyRejects, UsageError
 from soma_cli.core.ports import Embedder, EventLog, IndexShadow, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings
-from soma_cli.core.workers.catch_up import catch_up, ends_of
+from soma_cli.core.workers.catch_up import catch_up, check_same_log, ends_of
 from soma_cli.core.workers.kv_writer import KV, KvWriter
 from soma_cli.core.workers.vector_indexer import VECTOR, VectorIndexer
 
@@ -32,8 +33,25 @@ def registered_epoch(log: EventLog, store: MemoryStore, *, new_epoch: bool = Fal
     return store.register_topic(EVENTS_TOPIC, log.topic_id(EVENTS_TOPIC), new_epoch=new_epoch)
 
 
+_same_log: WeakKeyDictionary[MemoryStore, str] = WeakKeyDictionary()
+"""Topic id by opened store, where the log was found to be the one that the store was made from."""
+
+
+def check_log(log: EventLog, store: MemoryStore) -> None:
+    """Raises LogReplaced or LogBehind where the log is not the one that the store was made from.
+
+    Looked at once for each opened store: a log is put back while nobody has it open.
+    """
+    topic_id = log.topic_id(EVENTS_TOPIC)
+    if _same_log.get(store) != topic_id:
+        registered_epoch(log, store)
+        check_same_log(log, store)
+        _same_log[store] = topic_id
+
+
 def kv_writer(settings: Settings, log: EventLog, store: MemoryStore, max_rejects: int | None = None) -> KvWriter:
-    registered_epoch(log, store)
+    """Raises LogReplaced, LogBehind."""
+    check_log(log, store)
     limit = settings.worker.max_rejects_in_a_row if max_rejects is None else max_rejects
     topic_id = log.topic_id(EVENTS_TOPIC)
     return KvWriter(log, store, topic_id, max_rejects_in_a_row=limit, rejects_before=store.trailing_rejects)
@@ -79,11 +97,18 @@ def apply_kv(
 
     Where too many bad records in a row stop it, what is there is read all the same, with a warning.
     """
-    kv = kv_writer(settings, log, store)
     try:
-        catch_up(log, kv, ends_of(log), batch_size=settings.worker.batch_size, progress=progress)
+        catch_up_kv(settings, log, store, progress)
     except TooManyRejects as storm:
         logger.warning("what follows is not up to date: %s; %s", storm.message, storm.hint)
+
+
+def catch_up_kv(
+    settings: Settings, log: EventLog, store: MemoryStore, progress: Callable[[int], None] | None = None
+) -> None:
+    """Bring the canonical store to the end that the log has now. Raises TooManyRejects, LogBehind, LogReplaced."""
+    kv = kv_writer(settings, log, store)
+    catch_up(log, kv, ends_of(log), batch_size=settings.worker.batch_size, progress=progress)
 
 
 def apply_vector(

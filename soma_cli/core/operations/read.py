@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from soma_cli.core.errors import InputRejected, NotFound, UsageError
-from soma_cli.core.event import decode_event, event_of, is_canonical_uuid, version_of
+from soma_cli.core.event import decode_event, epoch_of, event_of, is_canonical_uuid, version_of
 from soma_cli.core.instants import format_instant, parse_instant
 from soma_cli.core.memory import MemoryState, Outcome, fold
 from soma_cli.core.ports import Access, EventLog, JournalEntry, MemoryStore
@@ -51,30 +51,36 @@ def live_state(store: MemoryStore, id: str) -> MemoryState:
     """The state of a live memory. Raises NotFound, which says when, by whom and why a deleted one was forgotten."""
     state = known_state(store, id)
     if state.deleted:
-        raise forgotten(state, store.history(id))
+        raise forgotten(store, state, store.history(id))
     return state
 
 
 def state_at(store: MemoryStore, id: str, at: str) -> MemoryState:
     """The state as it was known at a time, or after the event at a position. Raises NotFound."""
-    within = _bound(at)
+    within = _bound(store, at)
     entries = [entry for entry in store.history(id) if within(entry)]
     state = replayed_state(entries)
     if state is None:
         raise NotFound(f"there was no memory {id} at {at}", details={"id": id, "at": at})
     if state.deleted:
-        raise forgotten(state, entries)
+        raise forgotten(store, state, entries)
     return state
 
 
-def _bound(at: str) -> Callable[[JournalEntry], bool]:
+def _bound(store: MemoryStore, at: str) -> Callable[[JournalEntry], bool]:
     if "@" in at:
         position = Position.parse(at)
         if position.topic != EVENTS_TOPIC:
             raise UsageError(f"{position} does not lie in {EVENTS_TOPIC}", hint=f"write {EVENTS_TOPIC}/0@42")
-        return lambda entry: entry.position.offset <= position.offset
+        newest = version_of(_newest_epoch(store), position.offset)
+        return lambda entry: entry.position.partition == position.partition and entry.version <= newest
     instant = parse_instant(at)
     return lambda entry: entry.appended_at <= instant
+
+
+def _newest_epoch(store: MemoryStore) -> int:
+    """Positions are those of the log as it is now; what lies in the log of an earlier epoch came before all of it."""
+    return max(store.epochs(EVENTS_TOPIC).values(), default=0)
 
 
 def replayed_state(entries: Iterable[JournalEntry]) -> MemoryState | None:
@@ -88,7 +94,7 @@ def replayed_state(entries: Iterable[JournalEntry]) -> MemoryState | None:
     return state
 
 
-def forgotten(state: MemoryState, entries: Iterable[JournalEntry]) -> NotFound:
+def forgotten(store: MemoryStore, state: MemoryState, entries: Iterable[JournalEntry]) -> NotFound:
     """Says when, by whom and why a memory was deleted."""
     entry = next((entry for entry in entries if entry.version == state.version), None)
     event = deserialize(entry.event) if entry is not None and entry.event is not None else {}
@@ -99,8 +105,7 @@ def forgotten(state: MemoryState, entries: Iterable[JournalEntry]) -> NotFound:
     why = f": {_reason_text(reason)}" if reason else ""
     return NotFound(
         f"memory {state.id} was forgotten at {when}{by}{why}",
-        hint=f"`soma history {state.id}` shows its past"
-        + (f"; `soma get {state.id} --at {_before(entry)}` what it was" if entry and entry.position.offset else ""),
+        hint=f"`soma history {state.id}` shows its past" + _before(store, entry),
         code="deleted",
         details={
             "id": state.id,
@@ -113,8 +118,12 @@ def forgotten(state: MemoryState, entries: Iterable[JournalEntry]) -> NotFound:
     )
 
 
-def _before(entry: JournalEntry) -> Position:
-    return Position(entry.position.topic, entry.position.partition, entry.position.offset - 1)
+def _before(store: MemoryStore, deletion: JournalEntry | None) -> str:
+    """How to see what it was. No position tells that in an epoch that is over, or before a log's first offset."""
+    if deletion is None or not deletion.position.offset or epoch_of(deletion.version) != _newest_epoch(store):
+        return ""
+    at = Position(deletion.position.topic, deletion.position.partition, deletion.position.offset - 1)
+    return f"; `soma get {deletion.id} --at {at}` what it was"
 
 
 def _reason_text(reason: dict[str, Any]) -> str:

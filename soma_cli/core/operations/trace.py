@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from soma_cli.core.errors import InputRejected, NotFound
 from soma_cli.core.event import epoch_of, version_of
-from soma_cli.core.eventing.dead_letters import DeadLetter, read_letters
+from soma_cli.core.eventing.dead_letters import DeadLetter, letter_of
 from soma_cli.core.instants import format_instant
 from soma_cli.core.memory import MemoryState, Outcome
-from soma_cli.core.operations.projections import registered_epoch
+from soma_cli.core.operations.projections import PROJECTIONS, registered_epoch
 from soma_cli.core.operations.wait import vector_outcome
 from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Position, Record
@@ -36,6 +36,7 @@ def trace(log: EventLog, store: MemoryStore, index: VectorIndex, event_id: str) 
 
     An event that kv rejected is in no row under its event id: for that one the whole log is read.
     """
+    event_id = event_id.strip().lower()
     epoch, topic_id = registered_epoch(log, store), log.topic_id(EVENTS_TOPIC)
     passed = store.positions(topic_id)
     found = [_journaled(entry) for entry in store.find_event(event_id)]
@@ -50,12 +51,12 @@ def trace(log: EventLog, store: MemoryStore, index: VectorIndex, event_id: str) 
             hint="`soma history ID` shows the events of a memory with their ids",
             details={"event_id": event_id},
         )
-    indexed, letters = index.positions(topic_id), read_letters(log)
+    indexed = index.positions(topic_id)
     states = store.states({item.id for item in found if item.id is not None})
     steps: list[TraceStep] = []
     for item in found:
         steps += [_log_step(item, epoch), _kv_step(item, passed), _vector_step(log, index, item, indexed, epoch)]
-        steps += [_letter_step(letter) for letter in letters if _is_of(letter, item, epoch)]
+        steps += [_letter_step(letter) for letter in _letters(log, item, epoch)]
         steps += _memory_step(item, states.get(item.id or ""))
     return TraceResult(event_id, found[0].id, found[0].type, str(found[0].position), steps)
 
@@ -71,7 +72,7 @@ def _records(log: EventLog, event_id: str, passed: dict[int, int], *, tail: bool
         middle = passed.get(partition, 0)
         start, end = (middle, bounds.end) if tail else (bounds.beginning, min(middle, bounds.end))
         for record in log.scan(EVENTS_TOPIC, partition, start, end):
-            if record.value is not None and needle in record.value and _claims(record)[0] == event_id:
+            if record.value is not None and needle in record.value.lower() and _claims(record)[0] == event_id:
                 yield record
 
 
@@ -83,7 +84,7 @@ def _claims(record: Record) -> tuple[str | None, str | None, str | None]:
         return None, None, None
     values = [document.get(name) if isinstance(document, dict) else None for name in ("event_id", "id", "type")]
     event_id, id, type = (value if isinstance(value, str) else None for value in values)
-    return event_id, id, type
+    return event_id and event_id.lower(), id, type
 
 
 def _in_log(record: Record, event_id: str, epoch: int, entry: JournalEntry | None) -> Occurrence:
@@ -123,8 +124,11 @@ def _passed(position: Position, stored: dict[int, int]) -> bool:
     return stored.get(position.partition, 0) > position.offset
 
 
-def _is_of(letter: DeadLetter, item: Occurrence, epoch: int) -> bool:
-    return letter.source.position == item.position and epoch_of(item.version) == epoch
+def _letters(log: EventLog, item: Occurrence, epoch: int) -> list[DeadLetter]:
+    if epoch_of(item.version) != epoch:
+        return []
+    found = (letter_of(log, worker, item.position) for worker in PROJECTIONS)
+    return [letter for letter in found if letter is not None]
 
 
 def _letter_step(letter: DeadLetter) -> TraceStep:

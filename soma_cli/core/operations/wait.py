@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 
 from soma_cli.core.errors import EventRejected, UsageError, WaitTimedOut
-from soma_cli.core.eventing.dead_letters import read_letters
+from soma_cli.core.eventing.dead_letters import letter_of
 from soma_cli.core.memory import Outcome
 from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Position
@@ -93,8 +93,7 @@ def kv_outcome(store: MemoryStore, topic_id: str, position: Position) -> Journal
 
 def vector_outcome(log: EventLog, index: VectorIndex, entry: JournalEntry) -> str:
     """What the index made of an event that it has passed: `applied`, `rejected` (a dead letter), or `ignored`."""
-    letters = (letter for letter in read_letters(log) if letter.worker == VECTOR)
-    if any(letter.source.position == entry.position for letter in letters):
+    if letter_of(log, VECTOR, entry.position) is not None:
         return Outcome.REJECTED.value
     held = index.versions([entry.id]).get(entry.id) if entry.id is not None else None
     return (Outcome.APPLIED if held == entry.version else Outcome.IGNORED).value

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from soma_cli.core.errors import LogBehind
-from soma_cli.core.ports import EventLog, PositionMismatch
-from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore, PositionMismatch
+from soma_cli.core.record import EVENTS_TOPIC, Position, Record
 from soma_cli.core.workers.projection import Projection, Tally
 
 
@@ -42,6 +42,37 @@ def catch_up(
     return True
 
 
+_REMEDY = (
+    "put the newest log back; if it is lost, make the projections anew from what is left with "
+    "`soma replay --into kv --execute`, then `--into vector --execute`"
+)
+
+
+def check_same_log(log: EventLog, store: MemoryStore) -> None:
+    """Raises LogBehind where the log is not the one that kv has read: it lost events, and may have got others since.
+
+    Compares the newest record that kv has passed, in each partition, with what the journal says of it.
+    """
+    topic_id = log.topic_id(EVENTS_TOPIC)
+    for partition, stored in store.positions(topic_id).items():
+        check_in_range(log, "kv", partition, stored)
+        newest = Position(EVENTS_TOPIC, partition, stored - 1)
+        record = next(log.scan(EVENTS_TOPIC, partition, stored - 1, stored), None)
+        entry = store.journal_at(topic_id, [newest]).get(newest)
+        if record is not None and entry is not None and _differ(record, entry):
+            raise LogBehind(
+                f"the log is not the one that kv has read: at {newest} it holds another event; "
+                "some that kv has are gone, and some that it holds were left out",
+                hint=_REMEDY,
+                details={"projection": "kv", "partition": partition, "stored": stored, "position": str(newest)},
+            )
+
+
+def _differ(record: Record, entry: JournalEntry) -> bool:
+    """The journal holds no bytes of what is no JSON: there the append time has to do."""
+    return record.appended_at != entry.appended_at if entry.event is None else record.value != entry.event
+
+
 def check_in_range(log: EventLog, projection: str, partition: int, stored: int) -> None:
     """Raises LogBehind where a stored position lies behind the log's end: going on would leave events out."""
     end = log.bounds(EVENTS_TOPIC)[partition].end
@@ -49,8 +80,7 @@ def check_in_range(log: EventLog, projection: str, partition: int, stored: int) 
         raise LogBehind(
             f"{projection} has passed {EVENTS_TOPIC}/{partition}@{stored - 1}, but the log ends at offset {end}: "
             "events that were there are gone",
-            hint="put the newest log back; if it is lost, make the projections anew from what is left with "
-            "`soma replay --into kv --execute`, then `--into vector`",
+            hint=_REMEDY,
             details={"projection": projection, "partition": partition, "stored": stored, "end": end},
         )
 
