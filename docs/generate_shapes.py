@@ -22,7 +22,7 @@ COMMANDS = {
     "HistoryEntry": "a list of them: `history`",
     "SearchHit": "a list of them: `search`",
     "ProduceResult": "`produce`",
-    "ConsumeResult": "`consume`; with `all`, one for each worker",
+    "ConsumeResult": "`consume`; a list of them: `consume all`",
     "WaitResult": "`wait`",
     "TraceResult": "`trace`",
     "LagReport": "`lag`; with `--watch`, one for each look",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
 
@@ -31,6 +32,7 @@ class Output:
     def __init__(self, format: Format = Format.TEXT, quiet: bool = False) -> None:
         self.format = format
         self.quiet = quiet
+        _write_unicode(format)
 
     def result(self, value: object, text: Callable[[], None], ids: Iterable[str] = ()) -> None:
         """One object: by `text` for people, as JSON for machines, or the ids alone."""
@@ -52,6 +54,15 @@ class Output:
             _write_array(rows)
         else:
             text(list(rows))
+
+
+def _write_unicode(format: Format) -> None:
+    """Nothing fails for a locale that lacks a character: JSON is UTF-8 everywhere, text escapes it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        if format is Format.TEXT:
+            sys.stdout.reconfigure(errors="backslashreplace")
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")
 
 
 def _write_array(rows: Iterable[Any]) -> None:
@@ -83,9 +94,10 @@ def _plain(value: object) -> object:
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal, on stderr."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """A line for the person at the terminal, on stderr. Never fails: where nobody can be told, nobody is."""
+    with suppress(OSError):
+        sys.stderr.write(f"{visible(text)}\n")
+        sys.stderr.flush()
 
 
 def show_error(error: SomaError, format: Format) -> None:
@@ -95,7 +107,19 @@ def show_error(error: SomaError, format: Format) -> None:
             say(f"      {error.hint}")
         return
     body = {"code": error.code, "message": error.message, "hint": error.hint, "details": error.details}
-    sys.stderr.write(orjson.dumps({"error": body}, default=_shown, option=orjson.OPT_APPEND_NEWLINE).decode())
+    with suppress(OSError):
+        sys.stderr.write(_surely_json({"error": body}) + "\n")
+        sys.stderr.flush()
+
+
+def _surely_json(value: object) -> str:
+    """JSON also of text that is not well-formed, with question marks for what is not."""
+    try:
+        return orjson.dumps(value, default=_shown).decode()
+    except TypeError:
+        import json
+
+        return json.dumps(value, default=_shown, ensure_ascii=False).encode(errors="replace").decode()
 
 
 def _shown(value: object) -> object:
@@ -113,10 +137,10 @@ def console(*, stderr: bool = False) -> Console:
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
     """Names and values in two columns."""
-    shown = [(name, value) for name, value in pairs if value is not None]
+    shown = [(visible(name), value) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        text = str(value).replace("\n", "\n" + " " * (width + 2))
+        text = visible(str(value)).replace("\n", "\n" + " " * (width + 2))
         sys.stdout.write(f"{name:<{width}}  {text}\n")
 
 
@@ -139,7 +163,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: S
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         line = "  ".join(padded).rstrip()
-        sys.stdout.write((f"\x1b[1m{line}\x1b[0m" if number == 0 and _coloured() else line) + "\n")
+        sys.stdout.write((f"\x1b[1m{line}\x1b[0m" if number == 0 and drawable(sys.stdout) else line) + "\n")
 
 
 def _fitted(cell: str, width: int, last: bool) -> str:
@@ -150,8 +174,9 @@ def _fitted(cell: str, width: int, last: bool) -> str:
     return cell if last else set_cell_size(cell, width)
 
 
-def _coloured() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+def drawable(stream: TextIO) -> bool:
+    """Whether escape codes may be written to it: to terminals only, and not with NO_COLOR."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _cell(value: object) -> str:
@@ -160,7 +185,23 @@ def _cell(value: object) -> str:
 
 def printable(text: str) -> str:
     """One line of what a terminal can show: control characters, escape sequences above all, become spaces."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join("".join(c if _is_harmless(c) else " " for c in text).split())
+
+
+def visible(text: str) -> str:
+    """The text with control characters, direction marks and the like as JSON escapes; ends of lines stay."""
+    import json
+
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or _is_harmless(c) else json.dumps(c)[1:-1] for c in text)
+
+
+def _is_harmless(character: str) -> bool:
+    """Printable, a space of any width, or a joiner as in Persian words and in emoji."""
+    import unicodedata
+
+    return character.isprintable() or character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
 
 
 def hanging(first: str, text: str) -> None:
@@ -175,7 +216,8 @@ def hanging(first: str, text: str) -> None:
 
 
 def pretty_json(value: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    """Indented, and safe to show on a terminal: control characters are escaped, also those that JSON takes raw."""
+    return visible(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
 def one_line(value: object, limit: int = 200) -> str:
@@ -191,7 +233,7 @@ def one_line(value: object, limit: int = 200) -> str:
 @contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, a line now and then otherwise. Yields a function that is told how many more are done."""
-    if sys.stderr.isatty():
+    if drawable(sys.stderr):
         yield from _bar(what, total)
     else:
         yield from _lines(what)

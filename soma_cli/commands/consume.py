@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soma_cli.commands.options import FormatOption, open_system, output_of
+from soma_cli.commands.options import MOST, FormatOption, open_system, output_of
 from soma_cli.commands.worker_status import StatusLine, stopped_by_signals
 from soma_cli.output import Format, Output, say
 
 if TYPE_CHECKING:
     from soma_cli.core.results import ConsumeResult
-    from soma_cli.core.workers.loop import Worker
 
 
 class WorkerName(StrEnum):
@@ -29,14 +28,19 @@ def consume(
     ctx: typer.Context,
     worker: Annotated[WorkerName, typer.Argument(help="The worker to run.", show_default=False)],
     until_end: Annotated[bool, typer.Option("--until-end", help="Stop at the end that the log has now.")] = False,
-    max_events: Annotated[int | None, typer.Option("--max-events", help="Stop after so many records.", min=1)] = None,
+    max_events: Annotated[
+        int | None, typer.Option("--max-events", help="Stop after so many records.", min=1, max=MOST)
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option("--from", help="Read again from here: beginning, N, -N or stored.", metavar="OFFSET"),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Most records at once.", min=1)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Most records at once.", min=1, max=MOST)
+    ] = None,
     max_rejects: Annotated[
-        int | None, typer.Option("--max-rejects", help="Rejects in a row that stop kv; 0 for any number.", min=0)
+        int | None,
+        typer.Option("--max-rejects", help="Rejects in a row that stop kv; 0 for any number.", min=0, max=MOST),
     ] = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
@@ -68,14 +72,22 @@ def consume(
                 run_together(workers)
             finally:
                 status.close()
-                _summarise(output, workers, time.monotonic() - began)
+                elapsed_s = round(time.monotonic() - began, 3)
+                _summarise(output, [each.result(elapsed_s) for each in workers], worker is WorkerName.all)
         say(f"soma: {worker.value} stopped: {why() or ('reached the end' if until_end else 'read enough')}")
 
 
-def _summarise(output: Output, workers: list[Worker], elapsed_s: float) -> None:
-    for worker in workers:
-        result = worker.result(round(elapsed_s, 3))
-        output.result(result, lambda result=result: _show(result))  # type: ignore[misc]
+def _summarise(output: Output, results: list[ConsumeResult], several: bool) -> None:
+    """A list for `all`, one object for one worker."""
+    if several:
+        output.rows(results, _show_all, lambda result: result.worker)
+    else:
+        output.result(results[0], lambda: _show(results[0]))
+
+
+def _show_all(results: list[ConsumeResult]) -> None:
+    for result in results:
+        _show(result)
 
 
 def _show(result: ConsumeResult) -> None:

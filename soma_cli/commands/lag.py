@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soma_cli.commands.options import FormatOption, open_system, output_of
+from soma_cli.commands.options import MOST, FormatOption, open_system, output_of
 from soma_cli.core.errors import CheckFailed, UsageError
 from soma_cli.core.instants import format_instant, now_us, parse_duration_s
-from soma_cli.output import Format, Output, console, say, table, write_json
+from soma_cli.output import Format, Output, console, drawable, say, table, write_json
 
 if TYPE_CHECKING:
     from soma_cli.core.results import Breach, GroupLag, LagReport
@@ -22,17 +23,21 @@ if TYPE_CHECKING:
     Look = Callable[[], LagReport]
 
 
+_LONGEST_PAUSE_S = 7 * 86400.0
+
+
 def lag(
     ctx: typer.Context,
     threshold: Annotated[
-        int | None, typer.Option("--threshold", help="Exit 7 where more events are waiting.", min=0, metavar="EVENTS")
+        int | None,
+        typer.Option("--threshold", help="Exit 7 where more events are waiting.", min=0, max=MOST, metavar="EVENTS"),
     ] = None,
     max_age: Annotated[
         str | None, typer.Option("--max-age", help="Exit 7 where one has waited longer.", metavar="DURATION")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
     interval: Annotated[str, typer.Option("--interval", help="Time between two looks.", metavar="DURATION")] = "1s",
-    count: Annotated[int | None, typer.Option("--count", help="With --watch: look so often.", min=1)] = None,
+    count: Annotated[int | None, typer.Option("--count", help="With --watch: look so often.", min=1, max=MOST)] = None,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Show how far the projections are behind the log. Applies nothing.
@@ -41,7 +46,7 @@ def lag(
     """
     output = output_of(ctx, format)
     max_age_s = None if max_age is None else _duration(max_age, "--max-age")
-    pause_s = _duration(interval, "--interval")
+    pause_s = _duration(interval, "--interval", most_s=_LONGEST_PAUSE_S)
     with open_system(ctx) as system:
 
         def look() -> LagReport:
@@ -54,10 +59,11 @@ def lag(
         raise _breached(report.breaches)
 
 
-def _duration(text: str, option: str) -> float:
+def _duration(text: str, option: str, most_s: float = math.inf) -> float:
     seconds = parse_duration_s(text)
-    if seconds < 0:
-        raise UsageError(f"{option} {text} is negative", hint="write for example 60s")
+    if not 0 <= seconds <= most_s:
+        what = "negative" if seconds < 0 else f"more than {most_s / 86400:g} days"
+        raise UsageError(f"{option} {text} is {what}", hint="write for example 60s")
     return seconds
 
 
@@ -69,7 +75,7 @@ def _nothing_yet() -> LagReport:
 
 def _watch(look: Look, pause_s: float, count: int | None, output: Output) -> LagReport:
     """The last report; one without breaches where Ctrl-C ended it, as that is the usual way to."""
-    live = output.format is Format.TEXT and sys.stdout.isatty()
+    live = output.format is Format.TEXT and drawable(sys.stdout)
     try:
         return _redrawn(look, pause_s, count) if live else _streamed(look, pause_s, count, output)
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soma_cli.commands.options import FormatOption, NamespaceOption, QuietOption, open_system, output_of
+from soma_cli.commands.options import MOST, FormatOption, NamespaceOption, QuietOption, open_system, output_of
 from soma_cli.output import Format, one_line, table
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def list_memories(
     since: Annotated[
         str | None, typer.Option("--since", help="Changed since then: a time, or -24h.", metavar="TIME")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-l", help="Most to show.", min=1)] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-l", help="Most to show.", min=1, max=MOST)] = 20,
     format: FormatOption = Format.TEXT,
     quiet: QuietOption = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ class Globals:
 
 
 FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Output format.")]
+_EMBEDDING_BYTES = 4 << 20
+"""More than 100,000 numbers with all their digits."""
+MOST = 1_000_000_000
+"""The largest number that options which count things take; every store can hold it."""
+
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only.")]
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace.", metavar="NAME")]
 IdArgument = Annotated[str, typer.Argument(help="Id of the memory.", metavar="ID", show_default=False)]
@@ -74,6 +80,13 @@ def _warnings_to_stderr() -> None:
         logger.addHandler(handler)
 
 
+def finite(option: str, number: float | None) -> float | None:
+    """The number. Raises UsageError for NaN and the infinities, which the parser takes for numbers."""
+    if number is not None and not math.isfinite(number):
+        raise UsageError(f"{option} is {number}, not a finite number", hint="write a finite number, like 1.0")
+    return number
+
+
 def read_input(path: Path, limit: int | None = None) -> bytes:
     """The bytes of a file, or of stdin for `-`. Raises UsageError where there is no such file."""
     try:
@@ -85,12 +98,19 @@ def read_input(path: Path, limit: int | None = None) -> bytes:
     except OSError as error:
         raise file_error(path, error) from error
     if limit is not None and len(data) > limit:
-        raise NotJson(
-            f"{_name(path)} has more than {limit:,} bytes, the limit for one memory",
-            hint="store large content elsewhere and a reference to it here, or raise limits.event_bytes",
-            code="too_large",
-        )
+        raise _too_large(path, limit)
     return data
+
+
+def _too_large(path: Path, limit: int) -> NotJson:
+    what = f"{_name(path)} has more than {limit:,} bytes"
+    if limit == _EMBEDDING_BYTES:
+        return NotJson(f"{what}, too many for a vector", hint="write for example [0.1, -0.2]", code="too_large")
+    return NotJson(
+        f"{what}, the limit for one memory",
+        hint="store large content elsewhere and a reference to it here, or raise limits.event_bytes",
+        code="too_large",
+    )
 
 
 def file_error(path: Path, error: OSError) -> UsageError:
@@ -119,7 +139,7 @@ def read_embedding(path: Path | None) -> list[float] | None:
     """A vector: a JSON array of numbers."""
     if path is None:
         return None
-    value = read_json(path)
+    value = read_json(path, _EMBEDDING_BYTES)
     if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
         raise NotJson(f"{_name(path)} is not a JSON array of numbers", hint="write for example [0.1, -0.2]")
     return value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from soma_cli.commands.options import (
+    MOST,
     ExecuteOption,
     FormatOption,
     NamespaceOption,
@@ -36,7 +37,7 @@ def prune(
     namespace: NamespaceOption = None,
     now: NowOption = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-l", help="Select at most so many, highest scores first.", min=1)
+        int | None, typer.Option("--limit", "-l", help="Select at most so many, highest scores first.", min=1, max=MOST)
     ] = None,
     execute: ExecuteOption = False,
     yes: YesOption = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soma_cli.commands.options import FormatOption, open_system, output_of
+from soma_cli.commands.options import MOST, FormatOption, open_system, output_of
 from soma_cli.core.errors import UsageError
 from soma_cli.output import Format, fields
 
@@ -45,7 +45,8 @@ def score(
         str | None, typer.Option("--last-access", help="Without an ID: when last read; never.", metavar="TIME")
     ] = None,
     access_count: Annotated[
-        int | None, typer.Option("--access-count", help="Without an ID: how often read; 0.", metavar="N", min=0)
+        int | None,
+        typer.Option("--access-count", help="Without an ID: how often read; 0.", metavar="N", min=0, max=MOST),
     ] = None,
     now: NowOption = None,
     policy: PolicyOption = None,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
-from soma_cli.output import say
+from soma_cli.output import drawable, printable, say
 
 if TYPE_CHECKING:
     from soma_cli.core.workers.loop import Status, Worker
@@ -25,7 +25,7 @@ class StatusLine:
 
     def __init__(self, log_interval_s: float) -> None:
         self._interval_s = log_interval_s
-        self._live = sys.stderr.isatty()
+        self._live = drawable(sys.stderr)
         self._guard = threading.Lock()
         self._lines: dict[str, str] = {}
         self._states: dict[str, tuple[str, float, int]] = {}
@@ -52,7 +52,7 @@ class StatusLine:
         if now - self._drawn_at >= _REDRAW_S:
             self._drawn_at = now
             width = os.get_terminal_size(sys.stderr.fileno()).columns
-            text = "  |  ".join(self._lines.values())
+            text = printable("  |  ".join(self._lines.values()))
             sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
             sys.stderr.flush()
 

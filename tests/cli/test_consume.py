@@ -44,10 +44,17 @@ def test_one_worker_one_object(soma: Soma) -> None:
 
 def test_all_runs_kv_and_vector_and_counts_each(soma: Soma) -> None:
     done = soma.run("consume", "all", "--until-end", "-o", "json")
-    kv, vector = (json.loads(line) for line in done.stdout.splitlines())
+    kv, vector = json.loads(done.stdout)
     assert (kv["worker"], kv["applied"]) == ("kv", 7)
     assert (vector["worker"], vector["applied"]) == ("vector", 7)
     assert "all stopped: reached the end" in done.stderr
+
+
+def test_all_prints_a_line_for_each_worker_with_jsonl_and_as_text(soma: Soma) -> None:
+    lines = soma.run("consume", "all", "--until-end", "-o", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["worker"] for line in lines] == ["kv", "vector"]
+    lines = soma.run("consume", "all", "--until-end").stdout.splitlines()
+    assert [line.partition(": read ")[0] for line in lines] == ["kv", "vector"]
 
 
 def test_max_events_and_the_text_summary(soma: Soma) -> None:

@@ -88,6 +88,16 @@ OPTIONS = {
     "unknown offset": (["consume", "kv", "--from", "tomorrow"], 2),
     "offset behind the end": (["consume", "kv", "--from", "99"], 2),
     "limit 0": (["list", "--limit", "0"], 2),
+    "limit beyond 64 bits": (["list", "--limit", "9223372036854775808"], 2),
+    "a batch beyond all": (["consume", "kv", "--until-end", "--batch-size", "9223372036854775808"], 2),
+    "more events than there can be": (["consume", "kv", "--until-end", "--max-events", "9223372036854775808"], 2),
+    "a pause of millennia": (["lag", "--watch", "--count", "2", "--interval", "100000000000s"], 2),
+    "importance NaN in a search": (["search", "x", "--min-importance", "nan"], 2),
+    "importance infinite in a search": (["search", "x", "--min-importance=-inf"], 2),
+    "an embedding without end": (["store", "--text", "x", "--embedding", "/dev/zero"], 5),
+    "not UTF-8": (["search", "\udcff"], 2),
+    "not UTF-8 in a path": (["store", "--payload", "\udcff"], 2),
+    "not UTF-8 before the command": (["--config", "\udcff", "list"], 2),
     "get a bad id": (["get", "42"], 2),
     "get what is not there": (["get", ID], 6),
     "history of what is not there": (["history", ID], 6),
@@ -379,8 +389,14 @@ def test_new_ids_are_accepted_as_they_are_made(soma: Soma) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["list", "--limit", "0", "-o", "json"], ["get", "-o", "jsonl"], ["list", "--nope", "--output=json"]],
-    ids=["out of range", "missing argument", "unknown option"],
+    [
+        ["list", "--limit", "0", "-o", "json"],
+        ["get", "-o", "jsonl"],
+        ["list", "--nope", "--output=json"],
+        ["--nope", "list", "-ojson"],
+        ["get", "\udcff", "-o", "json"],
+    ],
+    ids=["out of range", "missing argument", "unknown option", "unknown before the command", "not UTF-8"],
 )
 def test_a_command_that_cannot_be_understood_is_an_error_object_where_json_is_asked_for(
     soma: Soma, words: list[str]

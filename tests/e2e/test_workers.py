@@ -62,7 +62,7 @@ def event(id: str, **changes: Any) -> bytes:
 
 
 def summaries(text: str) -> dict[str, dict[str, Any]]:
-    return {line["worker"]: line for line in map(json.loads, text.splitlines())}
+    return {row["worker"]: row for row in json.loads(text)}
 
 
 def kv_position(system: MemorySystem) -> int:

@@ -14,7 +14,14 @@ from pathlib import Path
 from filelock import FileLock
 
 from soma_cli.core.adapters.data_folder import folder_error
-from soma_cli.core.errors import ConfigurationError, DataFolderError, OutOfSpace, ServiceUnavailable, SomaError
+from soma_cli.core.errors import (
+    ConfigurationError,
+    DataFolderError,
+    OutOfSpace,
+    ServiceUnavailable,
+    SomaError,
+    ValueRefused,
+)
 
 BUSY_TIMEOUT_S = 60.0
 """How long a write waits for other processes' writes. Theirs take milliseconds; this is for a machine that stalls."""
@@ -149,6 +156,10 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _in_our_words(path, error) from error
+    except OverflowError as error:  # of an integer, before SQLite sees it
+        raise ValueRefused(
+            f"{path} holds integers of 64 bits: {error}", hint="use a smaller number", code="integer_range"
+        ) from error
 
 
 def _in_our_words(path: Path, error: sqlite3.Error) -> SomaError:

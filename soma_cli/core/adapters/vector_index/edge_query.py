@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 from soma_cli.core.adapters.vector_index import bm25
 from soma_cli.core.adapters.vector_index.embeddings import check_dimension
 from soma_cli.core.embedding import check_embedding
+from soma_cli.core.errors import UsageError
 from soma_cli.core.ports import IndexIdentity, IndexQuery
 
 if TYPE_CHECKING:
@@ -22,10 +24,12 @@ CANDIDATES = 100
 def query_request(query: IndexQuery, language: str, identity: IndexIdentity) -> QueryRequest | None:
     """None where there is nothing to look for: only stop words, no dense vectors in the collection, limit 0.
 
-    Raises ValueRefused for an embedding of another dimension or with values that are no 32-bit floats.
+    Raises ValueRefused for an embedding of another dimension or with values that are no 32-bit floats, UsageError for
+    an importance that is not finite: the engine would panic.
     """
     from qdrant_edge import Fusion, QueryRequest
 
+    _check_importance(query.importance_min)
     nearest = _nearest(query, language, identity)
     if not nearest or query.limit <= 0:
         return None
@@ -36,6 +40,11 @@ def query_request(query: IndexQuery, language: str, identity: IndexIdentity) -> 
     fusion = cast("Fusion", Fusion.Rrf(k=RRF_K))
     prefetches = [_prefetch(each, where, query.limit) for each in nearest]
     return QueryRequest(limit=query.limit, query=fusion, prefetches=prefetches, with_payload=["version"])
+
+
+def _check_importance(importance: float | None) -> None:
+    if importance is not None and not math.isfinite(importance):
+        raise UsageError(f"the least importance is {importance}, not a finite number", hint="write for example 1.0")
 
 
 def _nearest(query: IndexQuery, language: str, identity: IndexIdentity) -> list[Query]:

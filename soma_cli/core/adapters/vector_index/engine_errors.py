@@ -22,17 +22,20 @@ _SYSTEM = {
 
 
 @contextmanager
-def engine_errors(path: Path) -> Iterator[None]:
-    """Raises ServiceUnavailable, ConfigurationError (both of the system's making) or DataFolderError instead."""
+def engine_errors(path: Path, *, query: bool = False) -> Iterator[None]:
+    """Raises ServiceUnavailable, ConfigurationError (both of the system's making) or DataFolderError instead.
+
+    In a `query` what fails may be the query as well as the data, so that the index is not called corrupt: SomaError.
+    """
     try:
         yield
     except (SomaError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except Exception as error:
-        raise _translated(path, error) from error
+        raise _translated(path, error, query) from error
     except BaseException as error:
         if is_panic(error):
-            raise _translated(path, error) from error
+            raise _translated(path, error, query) from error
         raise
 
 
@@ -45,7 +48,7 @@ def corrupt(path: Path, why: str) -> DataFolderError:
     return DataFolderError(f"the search index {path} is not usable: {why}", hint=REBUILD, code="index_corrupt")
 
 
-def _translated(path: Path, error: BaseException) -> SomaError:
+def _translated(path: Path, error: BaseException, query: bool) -> SomaError:
     said = str(error)
     if isinstance(error, OSError) and error.errno is not None:
         return folder_error(path, error)
@@ -58,4 +61,13 @@ def _translated(path: Path, error: BaseException) -> SomaError:
     for text, number in _SYSTEM.items():
         if text in said:
             return folder_error(path, OSError(number, text))
-    return corrupt(path, said.splitlines()[0] if said else type(error).__name__)
+    why = said.splitlines()[0] if said else type(error).__name__
+    return _failed_query(path, why) if query else corrupt(path, why)
+
+
+def _failed_query(path: Path, why: str) -> SomaError:
+    return SomaError(
+        f"the search index {path} failed on this query: {why}",
+        hint=f"if it fails on every query, it may be damaged; {REBUILD}",
+        code="index_query",
+    )
