@@ -19,7 +19,7 @@ from soma_cli.commands.options import (
     output_of,
 )
 from soma_cli.core.errors import UsageError
-from soma_cli.output import Format, Output, fields, progress, say
+from soma_cli.output import Format, Output, fields, progress, say, visible
 
 if TYPE_CHECKING:
     from soma_cli.core.operations.replay import Selection
@@ -82,7 +82,7 @@ def _audit(system: MemorySystem, selection: Selection, output: Output) -> None:
     lines = system.admin.replay(selection)
     if output.format is Format.TEXT and not output.quiet:
         for line in lines:
-            print(_line(line))
+            print(visible(_line(line)))
     else:
         output.rows(lines, lambda rows: None, lambda line: str(line["position"]))
 
