@@ -18,7 +18,7 @@ import pytest
 import soma_cli.core.adapters as adapters
 from soma_cli.core.adapters.data_folder import open_data_folder
 from soma_cli.core.adapters.sqlite import named_queries
-from soma_cli.core.errors import ConfigurationError, DataFolderError, OutOfSpace
+from soma_cli.core.errors import ConfigurationError, DataFolderError, OutOfSpace, ValueRefused
 from soma_cli.core.instants import now_us
 from soma_cli.core.ports import Access, EventLog, MemoryStore
 from soma_cli.core.record import EVENTS_TOPIC
@@ -497,3 +497,9 @@ def test_a_new_folder_on_a_full_disk(small_disk: Path) -> None:
         fill(small_disk / "ballast")
     with pytest.raises(OutOfSpace):
         sqlite_log(small_disk / "data")
+
+
+def test_an_integer_beyond_64_bits_is_refused(place: Path) -> None:
+    with store_at(place) as store, pytest.raises(ValueRefused, match="64 bits") as caught:
+        store.list_states(namespace=None, since=None, limit=2**63)
+    assert caught.value.code == "integer_range"

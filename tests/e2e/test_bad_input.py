@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,7 +97,7 @@ OPTIONS = {
     "importance infinite in a search": (["search", "x", "--min-importance=-inf"], 2),
     "an embedding without end": (["store", "--text", "x", "--embedding", "/dev/zero"], 5),
     "not UTF-8": (["search", "\udcff"], 2),
-    "not UTF-8 in a path": (["store", "--payload", "\udcff"], 2),
+    "not UTF-8 in a text": (["store", "--text", "\udcff"], 2),
     "not UTF-8 before the command": (["--config", "\udcff", "list"], 2),
     "get a bad id": (["get", "42"], 2),
     "get what is not there": (["get", ID], 6),
@@ -315,6 +316,24 @@ def test_a_data_folder_that_is_a_file(soma: Soma) -> None:
     soma.folder.write_text("a file")
     check_refused(soma.run("store", "--text", "x"), 3)
     assert soma.folder.read_text() == "a file"
+
+
+def test_a_data_folder_is_refused_alike_however_it_is_named(soma: Soma, tmp_path: Path) -> None:
+    """A file; and a folder that may not be read, for which root gives up the right to read everything."""
+    named, locked = tmp_path / "named", tmp_path / "locked"
+    named.write_text("a file")
+    locked.mkdir(mode=0o000)
+    mortal = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if mortal and shutil.which("setpriv") is None:
+        pytest.skip("root may read everything here")
+    for folder, why in ((named, "Not a directory"), (locked, "Permission denied")):
+        for words, env in ((["--data-dir", str(folder)], {}), ([], {"SOMA_DATA_DIR": str(folder)})):
+            command = [*mortal, *command_line((*words, "list"))]
+            done = subprocess.run(command, cwd=ROOT, env=soma.env(**env), capture_output=True, text=True, check=False)
+            check_refused(done, 3)
+            check_brief(done)
+            assert f"the data folder {folder} cannot be used: {why}" in done.stderr
+    locked.chmod(0o700)
 
 
 def test_a_read_only_folder(soma: Soma, tmp_path: Path) -> None:
