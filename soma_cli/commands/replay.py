@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -98,17 +99,22 @@ def _rebuild(system: MemorySystem, into: Target, output: Output, *, execute: boo
     if execute:
         check_can_ask(yes)
 
-    def decide(result: Rebuild) -> bool:
-        if output.format is Format.TEXT:
-            _show(result)
-        return execute and confirm(f"Put the rebuilt {into.value} in the place of the live one?", yes=yes)
+    with ExitStack() as bar:
+        advance = bar.enter_context(progress(f"rebuilding {into.value}"))
 
-    with progress(f"rebuilding {into.value}") as advance:
-        result = system.admin.rebuild(into.value, decide=decide, progress=advance)
+        def decide(result: Rebuild) -> bool:
+            bar.close()  # or it would be drawn over the question
+            if output.format is Format.TEXT:
+                _show(result)
+            return execute and confirm(f"Put the rebuilt {into.value} in the place of the live one?", yes=yes)
+
+        result = system.admin.rebuild(into.value, decide=decide, progress=lambda done: advance(done))
     if output.format is not Format.TEXT:
         output.result(result, lambda: None)
     elif result.executed:
         say(f"soma: {into.value} was swapped in after {result.elapsed_s:.1f} s")
+    elif execute:
+        say(f"soma: nothing was changed; the rebuilt {into.value} was thrown away")
     else:
         say(f"soma: nothing was changed; add --execute to put it in the place of the live {into.value}")
 

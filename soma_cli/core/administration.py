@@ -303,6 +303,7 @@ class Administration:
 
         files = local_files(self._settings)
         before = present(files)
+        self._adapters.accept_new_log = new_epoch
         epoch, accepted = accept_log(self._log, self._store, new_epoch=new_epoch)
         self._index.count()
         return InitResult(

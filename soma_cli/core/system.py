@@ -219,6 +219,7 @@ class MemorySystem:
         if receipt is None:
             if changes:
                 write.check_version(read.live_state(self._store, event.id), draft.if_version, event.type)
+            projections.check_log(self._log, self._store)
             receipt = write.append_one(self._log, event)
         if wait is not None or event.if_version is not None:
             receipt.outcomes = self._settled(receipt, wait or "kv", wait_timeout_s)

@@ -6,18 +6,24 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from soma_cli.core.errors import ConfigurationError
+from soma_cli.core.errors import ConfigurationError, LogReplaced
 from soma_cli.core.ports import Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
 from soma_cli.core.results import Finding
 from soma_cli.core.settings import Settings
 
 
-def open_log(settings: Settings) -> EventLog:
+def open_log(settings: Settings, *, accept_new: bool = False) -> EventLog:
+    """Raises LogReplaced where there is a store but its log is gone: a new one is made only if that is accepted."""
     if settings.log.kind == "sqlite":
         from soma_cli.core.adapters.data_folder import open_data_folder
         from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
 
         folder = open_data_folder(settings.data_dir)
+        if not accept_new and settings.store.kind == "sqlite" and folder.store.exists() and not folder.log.exists():
+            raise LogReplaced(
+                f"the log {folder.log} is gone; the store that was made from it is still there",
+                hint="put the log back from a backup; or, to begin a new one, run `soma init --new-epoch`",
+            )
         return SqliteEventLog(folder, poll_interval_s=settings.worker.poll_interval_s)
     raise _not_yet("log.kind", settings.log.kind)
 
@@ -97,12 +103,13 @@ class Adapters:
         self._store: MemoryStore | None = None
         self._index: VectorIndex | None = None
         self._embedder: tuple[Embedder | None] | None = None
+        self.accept_new_log = False
 
     @property
     def log(self) -> EventLog:
         with self._guard:
             if self._log is None:
-                self._log = open_log(self._settings)
+                self._log = open_log(self._settings, accept_new=self.accept_new_log)
             return self._log
 
     @property

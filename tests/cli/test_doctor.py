@@ -90,7 +90,6 @@ def test_what_was_not_made_yet_is_well_and_is_not_made(folder: Path) -> None:
     before = files(folder)
     found = findings(folder)
     assert unwell(found) == {}
-    assert found["store"]["message"] == "not made yet; the next read makes it"
     assert found["index"]["message"] == "not made yet; the first search makes it"
     assert files(folder) == before
 
@@ -169,7 +168,11 @@ def test_a_replaced_log_is_an_error(whole: Path) -> None:
     found = findings(whole)
     assert unwell(found) == {"log": "error"}
     assert "is missing" in found["log"]["message"]
-    soma(whole, "store", "--text", "in a new log")
+    assert soma(whole, "store", "--text", "in no log").exit_code == 3
+    assert not (whole / "log.sqlite3").exists(), "a log that is gone is not silently begun anew"
+    other = whole.parent / "other"
+    soma(other, "store", "--text", "in another log")
+    shutil.copy(other / "log.sqlite3", whole)
     found = findings(whole)
     assert unwell(found) == {"identity": "error"}
     assert "soma init --new-epoch" in found["identity"]["hint"]

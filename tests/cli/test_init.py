@@ -72,7 +72,7 @@ def test_a_replaced_log_is_refused_until_it_is_accepted(folder: Path) -> None:
 
     accepted = soma(folder, "init", "--new-epoch", "-o", "json")
     result = json.loads(accepted.stdout)
-    assert (result["epoch"], result["new_epoch"], result["created"]) == (1, True, [])
+    assert (result["epoch"], result["new_epoch"], result["created"]) == (1, True, ["log"])
     assert "versions of epoch 1" in accepted.stderr
     assert made(folder, "init", "--new-epoch")["new_epoch"] is False
 

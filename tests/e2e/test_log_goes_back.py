@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from soma_cli.core.errors import LogBehind
+from soma_cli.core.eventing.producer import Draft, append_events, build_event
 from soma_cli.core.record import EVENTS_TOPIC, NewRecord
 from soma_cli.core.system import MemorySystem, create_memory_system
 from soma_cli.main import app
@@ -64,8 +65,17 @@ def another_future(tmp_path: Path) -> tuple[Path, list[str], list[str]]:
         assert len(system.search("lost newer kept")) == 4
     put_back(folder, backup)
     with create_memory_system(data_dir=folder) as system:
-        now = [kept, *(system.store(text=f"written since {number}").id for number in range(4))]
+        with pytest.raises(LogBehind):
+            system.store(text="an event that would hide what is gone")
+        now = [kept, *(forced(system, f"written since {number}") for number in range(4))]
     return folder, then, now
+
+
+def forced(system: MemorySystem, text: str) -> str:
+    """Append without looking, as a writer of an earlier version would."""
+    event = build_event(Draft({"text": text}), system.settings.limits)
+    append_events(system.adapters.log, [event])
+    return event.id
 
 
 def test_a_log_put_back_and_appended_to_stops_readers_and_workers_until_rebuilt(tmp_path: Path) -> None:
