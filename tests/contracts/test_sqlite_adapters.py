@@ -22,6 +22,7 @@ from soma_cli.core.errors import ConfigurationError, DataFolderError, OutOfSpace
 from soma_cli.core.instants import now_us
 from soma_cli.core.ports import Access, EventLog, MemoryStore
 from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.system import create_memory_system
 from tests.contracts.adapters import sqlite_log, sqlite_store
 from tests.contracts.events import TOPIC_ID, batch, event_value, everything, new_record, record, uid
 from tests.contracts.processes import output, start
@@ -503,3 +504,13 @@ def test_an_integer_beyond_64_bits_is_refused(place: Path) -> None:
     with store_at(place) as store, pytest.raises(ValueRefused, match="64 bits") as caught:
         store.list_states(namespace=None, since=None, limit=2**63)
     assert caught.value.code == "integer_range"
+
+
+def test_what_memories_say_is_for_their_owner_alone_also_in_a_folder_that_was_there(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with create_memory_system(data_dir=tmp_path) as system:
+        id = system.store(text="private").id
+        assert system.search("private")[0].id == id
+        shared = [path.name for path in tmp_path.iterdir() if path.is_file() and path.stat().st_mode & 0o077]
+    assert [name for name in shared if "sqlite3" in name] == []
+    assert (tmp_path / "index").stat().st_mode & 0o077 == 0

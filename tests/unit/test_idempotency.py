@@ -11,7 +11,7 @@ import pytest
 
 from soma_cli.core.adapters.data_folder import open_data_folder
 from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
-from soma_cli.core.errors import IdempotencyConflict, NotFound, OutOfSpace
+from soma_cli.core.errors import IdempotencyConflict, NotFound, OutOfSpace, UsageError
 from soma_cli.core.event import event_id_for
 from soma_cli.core.ports import Appended
 from soma_cli.core.record import EVENTS_TOPIC
@@ -166,3 +166,10 @@ def test_an_atomic_bulk_finds_conflicts_before_it_appends(system: MemorySystem) 
     assert (rehearsed.accepted, rehearsed.appended, rehearsed.rejected) == (1, 0, 1)
     assert rehearsed.rejects[0].code == "idempotency_conflict"
     assert events(system) == 1
+
+
+def test_an_empty_key_is_no_key(system: MemorySystem) -> None:
+    with pytest.raises(UsageError):
+        system.store(text="a", idempotency_key="")
+    result = system.produce([b'{"payload": {"name": ""}}'], key="/payload/name")
+    assert (result.appended, result.rejected) == (0, 1)

@@ -115,6 +115,8 @@ def _ids(draft: Draft) -> tuple[str, str]:
         shown = repr(id)[:80]
         raise UsageError(f"{shown} is not a memory's id", hint="give a lower-case UUID, or leave it out")
     if draft.key is not None:
+        if not draft.key:
+            raise UsageError("the idempotency key is empty", hint="give one that names the call, or leave it out")
         event_id = draft.event_id or event_id_for(draft.namespace, draft.key)
         return event_id, id or memory_id_for(draft.namespace, draft.key)
     return draft.event_id or new_id(), id or new_id()
