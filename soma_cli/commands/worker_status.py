@@ -52,7 +52,7 @@ class StatusLine:
         if now - self._drawn_at >= _REDRAW_S:
             self._drawn_at = now
             width = os.get_terminal_size(sys.stderr.fileno()).columns
-            text = printable("  |  ".join(self._lines.values()))
+            text = "  |  ".join(map(printable, self._lines.values()))
             sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
             sys.stderr.flush()
 
