@@ -383,7 +383,7 @@ def test_a_full_disk(soma: Soma, tmp_path: Path) -> None:
         assert b"no space left" in full.stderr
         assert b"Traceback" not in full.stderr
         if mounted:
-            subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+            subprocess.run(["mount", "-o", "remount,size=400m", str(disk)], check=True)
         assert soma.json("store", "--text", "the last")["position"]
         assert soma.run("consume", "all", "--until-end").returncode == 0
         with soma.library() as system:
@@ -393,6 +393,25 @@ def test_a_full_disk(soma: Soma, tmp_path: Path) -> None:
     finally:
         if mounted:
             subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_without_room_for_the_index(soma: Soma, tmp_path: Path) -> None:
+    """The engine writes through mapped files: without room for them the system would end the process (SIGBUS)."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() != 0 or not _mount(disk):
+        pytest.skip("a small file system cannot be mounted here")
+    soma.folder = disk / "data"
+    try:
+        id = soma.json("store", "--text", "the first")["id"]
+        for _ in range(2):
+            search = soma.run("search", "first")
+            assert (search.returncode, search.stdout) == (4, "")
+            assert "are free for the search index" in search.stderr
+        assert list((soma.folder / "index").glob("g-*")) == [], "nothing is left behind at every try"
+        assert soma.json("get", id)["payload"] == {"text": "the first"}
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def _mount(folder: Path) -> bool:
