@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import sqlite3
 import threading
@@ -79,8 +78,6 @@ class Database:
         return found.connection
 
     def _connect(self) -> sqlite3.Connection:
-        with suppress(OSError):  # SQLite says better what is wrong, and makes its other files with the same mode
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'NORMAL'}")
         connection.execute("PRAGMA cache_size=-16000")
@@ -126,6 +123,11 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Path, setup
     if _schema_version(connection) == len(steps):
         return
     with setup_lock:
+        # Memories are their owner's alone; SQLite gives its other files the same mode. Never by opening the file
+        # ourselves: closing it would drop all locks that SQLite has on it in this process (POSIX).
+        if _schema_version(connection) == 0:
+            with suppress(OSError):
+                path.chmod(0o600)
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")
         found = _schema_version(connection)
