@@ -180,10 +180,10 @@ def test_leaving_events_out_is_refused(soma: Soma) -> None:
 
 def test_log_lines_tell_progress_where_stderr_is_no_terminal(soma: Soma) -> None:
     with soma.library() as system:
-        fill(system, 300)
+        fill(system, 3000)
         soma.settings = {"SOMA_WORKER__LOG_INTERVAL_S": "0.01"}
         worker = soma.start("consume", "kv", "--batch-size", "20")
-        wait_until(lambda: kv_position(system) == 300, "the end", worker.process)
+        wait_until(lambda: kv_position(system) == 3000, "the end", worker.process)
         assert worker.terminated() == 0
     stamped = [line for line in worker.stderr.splitlines() if re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ kv ", line)]
     assert len(stamped) >= 3, worker.stderr
