@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from soma_cli.core.errors import NotFound
+from soma_cli.core.errors import NotFound, UsageError
 from soma_cli.core.event import version_of
 from soma_cli.core.system import MemorySystem, create_memory_system
 
@@ -63,6 +63,10 @@ def test_no_position_is_named_for_what_was_forgotten_in_an_earlier_log(tmp_path:
         assert "--at" not in forgotten.value.hint
 
 
-def test_a_position_of_another_partition_says_nothing_of_this_one(system: MemorySystem, id: str) -> None:
-    with pytest.raises(NotFound, match=r"there was no memory .* at memory.events/1@9"):
-        system.fetch(id, at="memory.events/1@9")
+def test_a_position_that_was_not_passed_is_refused(tmp_path: Path) -> None:
+    with create_memory_system(data_dir=tmp_path) as system:
+        id = system.store(text="one").id
+        for position in ("memory.events/0@1", "memory.events/0@3000", "memory.events/1@0"):
+            with pytest.raises(UsageError, match="no position that was passed"):
+                system.fetch(id, at=position)
+        assert system.fetch(id, at="memory.events/0@0").id == id

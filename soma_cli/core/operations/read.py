@@ -72,10 +72,21 @@ def _bound(store: MemoryStore, at: str) -> Callable[[JournalEntry], bool]:
         position = Position.parse(at)
         if position.topic != EVENTS_TOPIC:
             raise UsageError(f"{position} does not lie in {EVENTS_TOPIC}", hint=f"write {EVENTS_TOPIC}/0@42")
-        newest = version_of(_newest_epoch(store), position.offset)
+        epoch = _newest_epoch(store)
+        _check_passed(store, epoch, position)
+        newest = version_of(epoch, position.offset)
         return lambda entry: entry.position.partition == position.partition and entry.version <= newest
     instant = parse_instant(at)
     return lambda entry: entry.appended_at <= instant
+
+
+def _check_passed(store: MemoryStore, epoch: int, position: Position) -> None:
+    """What lies behind the end has no answer yet. Raises UsageError."""
+    topic_id = next((id for id, number in store.epochs(EVENTS_TOPIC).items() if number == epoch), "")
+    passed = store.positions(topic_id).get(position.partition, 0)
+    if position.offset >= passed:
+        last = f"the last one is {EVENTS_TOPIC}/{position.partition}@{passed - 1}" if passed else "there is none yet"
+        raise UsageError(f"{position} is no position that was passed", hint=f"in that partition, {last}")
 
 
 def _newest_epoch(store: MemoryStore) -> int:
