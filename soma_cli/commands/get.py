@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soma_cli.commands.options import FormatOption, IdArgument, QuietOption, open_system, output_of
+from soma_cli.commands.options import FormatOption, IdArgument, QuietOption, open_system, output_of, say_instants
 from soma_cli.output import Format, fields, pretty_json
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def get(
     Example: soma get 01890a5d-ac96-774b-bcce-b302099a8057 --at memory.events/0@42
     """
     output = output_of(ctx, format, quiet)
+    say_instants(output, at)
     with open_system(ctx) as system:
         memory = system.fetch(id, at=at, fresh=fresh)
     output.result(memory, lambda: show_memory(memory), [memory.id])

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soma_cli.commands.options import MOST, FormatOption, NamespaceOption, QuietOption, open_system, output_of
+from soma_cli.commands.options import (
+    MOST,
+    FormatOption,
+    NamespaceOption,
+    QuietOption,
+    open_system,
+    output_of,
+    say_instants,
+)
 from soma_cli.output import Format, one_line, table
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ def list_memories(
     Example: soma list --namespace travel --since -24h
     """
     output = output_of(ctx, format, quiet)
+    say_instants(output, since)
     with open_system(ctx) as system:
         memories = system.list_memories(namespace=namespace, since=since, limit=limit)
     output.rows(memories, _show, lambda memory: memory.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from soma_cli.core.errors import NotJson, UsageError
-from soma_cli.output import Format, Output
+from soma_cli.output import Format, Output, say
 
 if TYPE_CHECKING:
     from soma_cli.core.settings_loader import Loaded
@@ -143,6 +144,20 @@ def read_embedding(path: Path | None) -> list[float] | None:
     if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
         raise NotJson(f"{_name(path)} is not a JSON array of numbers", hint="write for example [0.1, -0.2]")
     return value
+
+
+def say_instants(output: Output, *times: str | None) -> None:
+    """Tell a person, on stderr, which instant a time without a zone (it counts as UTC) or a duration was taken for."""
+    from soma_cli.core.instants import format_instant, parse_instant
+
+    for text in times:
+        if (
+            output.format is Format.TEXT
+            and text is not None
+            and "@" not in text
+            and not re.search(r"([Zz]|[+-]\d\d:\d\d)$", text)
+        ):
+            say(f"soma: {text} is {format_instant(parse_instant(text))}")
 
 
 def check_can_ask(yes: bool) -> None:

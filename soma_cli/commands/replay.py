@@ -18,6 +18,7 @@ from soma_cli.commands.options import (
     confirm,
     open_system,
     output_of,
+    say_instants,
 )
 from soma_cli.core.errors import UsageError
 from soma_cli.output import Format, Output, fields, progress, say, visible
@@ -68,6 +69,7 @@ def replay(
     from soma_cli.core.operations.replay import Selection
 
     output = output_of(ctx, format, quiet)
+    say_instants(output, from_time, to_time)
     one = None if id is None else check_id(id)
     selection = Selection(from_offset, from_time, to_time, one, namespace, type.value if type else None, limit)
     with open_system(ctx) as system:

@@ -16,6 +16,7 @@ from soma_cli.commands.options import (
     open_system,
     output_of,
     read_embedding,
+    say_instants,
 )
 from soma_cli.output import Format, one_line, progress, table
 
@@ -51,6 +52,7 @@ def search(
     Example: soma search "where does Alice like to sit" --namespace travel
     """
     output = output_of(ctx, format, quiet)
+    say_instants(output, created_from, created_to)
     with open_system(ctx) as system, progress("indexing") as indexed:
         hits = system.search(
             query,

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from soma_cli.core.errors import NotFound, UsageError
 from soma_cli.core.event import version_of
 from soma_cli.core.system import MemorySystem, create_memory_system
+from soma_cli.main import app
 
 
 @pytest.fixture
@@ -70,3 +72,17 @@ def test_a_position_that_was_not_passed_is_refused(tmp_path: Path) -> None:
             with pytest.raises(UsageError, match="no position that was passed"):
                 system.fetch(id, at=position)
         assert system.fetch(id, at="memory.events/0@0").id == id
+
+
+def test_what_a_time_was_taken_for_is_told_on_stderr(tmp_path: Path) -> None:
+    with create_memory_system(data_dir=tmp_path) as system:
+        id = system.store(text="one").id
+    for arguments, told in (
+        (["get", id, "--at", "2126-01-31T12:00:00"], "soma: 2126-01-31T12:00:00 is 2126-01-31T12:00:00.000000Z\n"),
+        (["list", "--since", "2020-01-31"], "soma: 2020-01-31 is 2020-01-31T00:00:00.000000Z\n"),
+        (["replay", "--from", "2020-01-31T12:00:00Z", "-o", "jsonl"], ""),
+        (["get", id, "--at", "memory.events/0@0"], ""),
+    ):
+        done = CliRunner().invoke(app, ["--data-dir", str(tmp_path), *arguments])
+        assert (done.exit_code, done.stderr) == (0, told)
+        assert "one" in done.stdout
