@@ -127,12 +127,10 @@ def _shown(value: object) -> object:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console. Colour only on a terminal; NO_COLOR is respected; no wrapping where nobody looks."""
+    """A rich console, for what is redrawn on a terminal; NO_COLOR is respected."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else int(os.environ.get("COLUMNS", "200"))
-    return Console(file=stream, highlight=False, width=width, soft_wrap=not stream.isatty(), emoji=False, markup=False)
+    return Console(file=sys.stderr if stderr else sys.stdout, highlight=False, emoji=False, markup=False)
 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:

@@ -150,13 +150,10 @@ def say_instants(output: Output, *times: str | None) -> None:
     """Tell a person, on stderr, which instant a time without a zone (it counts as UTC) or a duration was taken for."""
     from soma_cli.core.instants import format_instant, parse_instant
 
+    if output.format is not Format.TEXT:
+        return
     for text in times:
-        if (
-            output.format is Format.TEXT
-            and text is not None
-            and "@" not in text
-            and not re.search(r"([Zz]|[+-]\d\d:\d\d)$", text)
-        ):
+        if text is not None and "@" not in text and not re.search(r"([Zz]|[+-]\d\d:\d\d)$", text):
             say(f"soma: {text} is {format_instant(parse_instant(text))}")
 
 

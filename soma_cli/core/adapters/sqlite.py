@@ -123,13 +123,6 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Path, setup
     if _schema_version(connection) == len(steps):
         return
     with setup_lock:
-        # Memories are their owner's alone; SQLite gives its other files the same mode. Never by opening the file
-        # ourselves: closing it would drop all locks that SQLite has on it in this process (POSIX).
-        if _schema_version(connection) == 0:
-            with suppress(OSError):
-                path.chmod(0o600)
-        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode=WAL")
         found = _schema_version(connection)
         if found > len(steps):
             raise DataFolderError(
@@ -137,6 +130,13 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Path, setup
                 hint="upgrade soma, or name another folder with --data-dir",
                 code="data_folder_newer",
             )
+        if found == 0:
+            # Memories are their owner's alone; SQLite gives its other files the same mode. Never by opening the file
+            # ourselves: closing it would drop all locks that SQLite has on it in this process (POSIX).
+            with suppress(OSError):
+                path.chmod(0o600)
+            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        connection.execute("PRAGMA journal_mode=WAL")
         for number, step in enumerate(steps[found:], start=found + 1):
             script = step.read_text(encoding="utf-8")
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={number};\nCOMMIT;")
