@@ -34,14 +34,43 @@ class Bounds(NamedTuple):
     end: int
 
 
+class Run(NamedTuple):
+    """Every record that the log holds of [start, end) of one partition, in offset order.
+
+    Offsets may have gaps (compaction, the markers of transactions), so only `end` tells how far the run goes; there may
+    be no record in it at all.
+    """
+
+    partition: int
+    start: int
+    end: int
+    records: Sequence[Record]
+
+
 class PositionMismatch(SomaError):
-    """A batch starts behind the stored position: `stored` is where to go on."""
+    """A partition's run starts behind its stored position: `stored` is where to go on."""
 
     default_code = "position_mismatch"
 
-    def __init__(self, message: str, stored: int) -> None:
+    def __init__(self, message: str, partition: int, stored: int) -> None:
         super().__init__(message)
+        self.partition = partition
         self.stored = stored
+
+
+class Fenced(SomaError):
+    """Another member of the group has taken over: nothing of what was to be published was, and never will be."""
+
+    default_code = "fenced"
+
+
+class Provisioned(NamedTuple):
+    """What setting up made and found, by name; `differing` tells what is not as it should be, and the command that
+    would mend it. That is never changed behind the operator's back."""
+
+    created: list[str]
+    existing: list[str]
+    differing: list[Finding]
 
 
 class Committed(NamedTuple):
@@ -55,34 +84,81 @@ class Committed(NamedTuple):
 class Consumer(Protocol):
     """One member of a consumer group, reading one topic.
 
-    - `poll` returns at once with what is there, up to `limit` records in offset order within each partition; with
-      nothing there it waits up to `timeout_s`, and returns [].
-    - reading begins, for each partition as it is assigned, at the offset that the `start` function given to
-      `EventLog.consumer` names.
+    - `poll` returns at once with what is there, up to `limit` records; with nothing there it waits up to `timeout_s`,
+      and returns [].
+    - runs_join_up: a partition's run starts where its last one ended, or at the offset that `start` named when the
+      partition was assigned, or that `seek` named since; its end lies behind every offset that was looked at.
     - a partition belongs to one member of the group at a time; the others stand by and take over when it ends or dies.
-    - nothing is committed but by `commit`.
+    - nothing is committed but by `commit`, which leaves out partitions that are not this member's any more.
+    - `keep` tells the group, without taking records, that this member is alive while it works on a batch; it may be
+      called from another thread than the one that works, never while `poll` runs.
     """
 
-    def poll(self, limit: int, timeout_s: float) -> list[Record]: ...
+    def poll(self, limit: int, timeout_s: float) -> list[Run]: ...
+    def keep(self) -> None: ...
+    def assigned(self) -> frozenset[int]:
+        """The partitions that this member has now, as far as it knows."""
+        ...
+
     def seek(self, partition: int, offset: int) -> None: ...
     def commit(self, offsets: Mapping[int, int], rate_per_s: float | None = None) -> None: ...
     def close(self) -> None: ...
+
+
+class Copier(Consumer, Protocol):
+    """A consumer whose output and position are one: what it publishes is committed with its offsets, or not at all.
+
+    - published_once: readers see the records of a committed `publish` once, and nothing of one that did not commit.
+    - zombies_are_fenced: a member whose partitions were taken over since it polled raises Fenced, and publishes nothing.
+    """
+
+    def publish(self, records: Sequence[NewRecord], offsets: Mapping[int, int]) -> None:
+        """Append the records and commit the offsets (next to read, by partition) in one transaction.
+
+        Raises ServiceUnavailable where nothing was published and the same call may be made again.
+        """
+        ...
+
+
+Assigned = Callable[[int], int]
+"""The offset to begin a partition at, asked when it is assigned."""
+Revoked = Callable[[frozenset[int]], None]
+"""Told of partitions that go to another member, while their offsets can still be committed."""
+
+
+def nothing_to_do(partitions: frozenset[int]) -> None:
+    """For a consumer that commits nothing when partitions are taken from it."""
 
 
 class EventLog(Protocol):
     """An append-only log of topics.
 
     - append_is_durable: when `append` returns, the records survive a crash of the process and of the machine.
-    - append_is_all_or_error: an error may leave a prefix of the records appended, never a gap in their order.
+    - append_is_all_or_error: an error may leave a prefix of the records appended, of each partition's; never a gap in
+      their order. Where it may have, the error's `details["uncertain"]` is true.
     - offsets_grow: within a partition offsets only grow, and append times never fall.
     - bytes_are_kept: key, value (null too) and headers come back as they went in.
     - one_key_one_partition: records of one key lie in one partition, in the order appended.
     - the_topic_id_is_the_incarnation: it stays for the life of the topic and differs when the topic is made anew.
+    - aborted_is_unseen: records of a transaction that did not commit are read by nobody.
     """
+
+    @property
+    def follows_itself(self) -> bool:
+        """Whether readers bring the projections up to the log themselves, because no worker need run (embedded)."""
+        ...
+
+    def provision(self) -> Provisioned:
+        """Make the topics that are missing, with their policies; never change one that is there."""
+        ...
 
     def topics(self) -> list[str]: ...
     def topic_id(self, topic: str) -> str: ...
     def append(self, records: Sequence[NewRecord]) -> list[Appended]: ...
+    def partitions_of(self, topic: str, keys: Sequence[bytes]) -> list[int]:
+        """The partition that each key's records lie in."""
+        ...
+
     def bounds(self, topic: str) -> dict[int, Bounds]: ...
     def scan(self, topic: str, partition: int, start: int, end: int, key: bytes | None = None) -> Iterator[Record]:
         """Records of [start, end) in offset order, only those of `key` where given, streamed."""
@@ -92,12 +168,25 @@ class EventLog(Protocol):
         """The first offset appended at or after the instant; the end where there is none."""
         ...
 
-    def consumer(self, group: str, topic: str, start: Callable[[int], int]) -> Consumer: ...
+    def compacted_before(self, topic: str) -> int | None:
+        """Records appended before this instant may have been compacted away; None where nothing ever is."""
+        ...
+
+    def consumer(self, group: str, topic: str, start: Assigned, revoked: Revoked = nothing_to_do) -> Consumer: ...
+    def copier(self, group: str, topic: str, start: Assigned) -> Copier:
+        """Raises ConfigurationError where the log has no transactions (embedded). `start` is asked only for partitions
+        that have no committed offset; the others go on there."""
+        ...
+
     def members(self, group: str) -> int:
         """How many workers of the group run now, on this machine or another."""
         ...
 
     def committed(self, group: str, topic: str) -> dict[int, Committed]: ...
+    def stats(self) -> dict[str, Any]:
+        """`where`: a place for people to look at; what else there is to say of it."""
+        ...
+
     def health(self, *, deep: bool = False) -> list[Finding]:
         """Whether it is whole, looked at without changing anything; `deep` looks at all of it."""
         ...
@@ -108,11 +197,9 @@ class EventLog(Protocol):
 # --- the canonical store -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A run of one partition for `MemoryStore.apply`: every record of [start, end) that the log holds."""
+class EntryRun(NamedTuple):
+    """A `Run` whose records were judged: every record of [start, end) of one partition that the log holds."""
 
-    topic_id: str
     partition: int
     start: int
     end: int
@@ -120,12 +207,21 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """Runs for `MemoryStore.apply`, at most one a partition. An id's events all lie in one partition."""
+
+    topic_id: str
+    runs: Sequence[EntryRun]
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
-    """What `apply` did. `redelivered` records had been passed before and were left alone."""
+    """What `apply` did: its decisions in the order of the runs, and the stored positions after it. `redelivered`
+    records had been passed before and were left alone."""
 
     decisions: list[Decision]
     redelivered: int
-    position: int
+    positions: dict[int, int]
 
 
 class JournalEntry(NamedTuple):
@@ -200,13 +296,20 @@ class MemoryStore(CanonicalTables, Protocol):
 
     - apply_is_atomic: rows, journal and position of a batch become visible and durable together, or not at all.
     - apply_is_idempotent: records below the stored position are counted as redelivered and change nothing.
-    - apply_refuses_a_gap: a batch that starts behind the stored position raises PositionMismatch.
+    - apply_refuses_a_gap: a run that starts behind its partition's stored position raises PositionMismatch, and
+      nothing of the batch is applied.
+    - apply_refuses_a_zombie: of two that apply from the same stored position one succeeds; for the other its records
+      are redelivered, or it raises PositionMismatch.
     - apply_refuses_an_unknown_topic: a topic id that was never registered raises LogReplaced.
     - a_row_never_goes_back: no write replaces a row by an older version.
     - each_event_counts_once: an (id, event_id) is folded at its first position only, across batches too.
     - one_outcome_a_position: the journal has exactly one row for each position passed.
     - tombstones_stay: a deleted memory keeps its row, without payload.
     """
+
+    def provision(self) -> Provisioned:
+        """Make the tables that are missing, and bring old ones up to this version."""
+        ...
 
     def register_topic(self, topic: str, topic_id: str, *, new_epoch: bool = False) -> int:
         """The topic id's epoch; the first id ever gets 0. Another id raises LogReplaced unless `new_epoch`."""
@@ -228,8 +331,8 @@ class MemoryStore(CanonicalTables, Protocol):
     def history(self, id: str) -> list[JournalEntry]: ...
     def journal_at(self, topic_id: str, positions: Collection[Position]) -> dict[Position, JournalEntry]: ...
     def first_positions(self, keys: Collection[EventKey]) -> dict[EventKey, JournalEntry]: ...
-    def trailing_rejects(self, limit: int) -> int:
-        """How many of the newest positions in a row were rejected; counted up to `limit`."""
+    def trailing_rejects(self, topic_id: str, partition: int, limit: int) -> int:
+        """How many of the partition's newest positions in a row were rejected; counted up to `limit`."""
         ...
 
     def find_event(self, event_id: str) -> list[JournalEntry]: ...
@@ -243,6 +346,25 @@ class MemoryStore(CanonicalTables, Protocol):
         ...
 
     def health(self, *, deep: bool = False) -> list[Finding]: ...
+    def close(self) -> None: ...
+
+
+class Cache(Protocol):
+    """Copies of canonical rows that are quicker to read; may be away or empty at any time, and is never the truth.
+
+    - put_never_goes_back: an entry is never replaced by one of an older version.
+    - tombstones_are_kept: a deleted memory's entry says so, so that a late older `put` can't bring it back.
+    - entries_expire: after the configured time nothing of an entry is left.
+
+    Every method raises ServiceUnavailable where the cache is away, within its short timeout; callers go on without it.
+    """
+
+    def get(self, ids: Collection[str]) -> dict[str, MemoryState]:
+        """What is known of these ids, tombstones too."""
+        ...
+
+    def put(self, states: Collection[MemoryState]) -> None: ...
+    def health(self) -> list[Finding]: ...
     def close(self) -> None: ...
 
 
@@ -331,6 +453,10 @@ class VectorIndex(Protocol):
     - search_filters: namespace, importance and time bounds hold for every hit, and `limit` counts after filtering.
     - shadow_is_invisible: nothing written to a shadow is seen before `swap`; after it, nothing of the old one.
     """
+
+    def provision(self) -> Provisioned:
+        """Make the live collection where there is none; what differs from the settings is told, not changed."""
+        ...
 
     def identity(self) -> IndexIdentity: ...
     def adopt(self, identity: IndexIdentity) -> None:

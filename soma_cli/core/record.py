@@ -9,6 +9,10 @@ from typing import NamedTuple
 from soma_cli.core.errors import UsageError
 
 EVENTS_TOPIC = "memory.events"
+AUDIT_TOPIC = "memory.audit"
+LATEST_TOPIC = "memory.latest"
+REQUESTS_TOPIC = "embedding.requests"
+RESPONSES_TOPIC = "embedding.responses"
 DEAD_LETTER_TOPIC = "memory.dlq"
 
 _POSITION = re.compile(r"([A-Za-z0-9._-]{1,249})/(\d{1,10})@(\d{1,15})", re.ASCII)
@@ -41,12 +45,14 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class NewRecord(NamedTuple):
-    """A record to append. A null value is a tombstone where the topic is compacted."""
+    """A record to append. A null value is a tombstone where the topic is compacted. Without `partition`, the key
+    settles it."""
 
     topic: str
-    key: bytes
+    key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    partition: int | None = None
 
 
 class Record(NamedTuple):

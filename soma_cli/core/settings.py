@@ -53,7 +53,7 @@ class SecuritySettings:
 @dataclass(frozen=True, slots=True)
 class LogSettings:
     kind: Literal["sqlite", "kafka"] = field(
-        default="sqlite", metadata=about("Where the events are kept; `kafka` comes with the cluster profile.")
+        default="sqlite", metadata=about("Where the events are kept; `kafka` is what the cluster profile takes.")
     )
     bootstrap_servers: str | None = field(
         default=None, metadata=about("Brokers to ask first, `host:port` separated by commas (kafka).")
@@ -78,6 +78,30 @@ class LogSettings:
             pattern_doc="letters, digits, `.`, `_`, `-`",
         ),
     )
+    timeout_s: float = field(
+        default=10.0,
+        metadata=about("Seconds that the brokers have to answer, or to acknowledge an event (kafka).", above=0),
+    )
+    session_timeout_s: float = field(
+        default=45.0,
+        metadata=about("Seconds of silence after which a worker's partitions go to others (kafka).", above=0),
+    )
+    instance_id: str | None = field(
+        default=None,
+        metadata=about(
+            "Name of this worker in its groups, unique within each; a worker that comes back under it within the session "
+            "timeout gets its partitions back without a rebalance (kafka).",
+            pattern=r"[A-Za-z0-9._-]+",
+            pattern_doc="letters, digits, `.`, `_`, `-`",
+        ),
+    )
+    compaction_lag_s: float = field(
+        default=7 * 86400.0,
+        metadata=about(
+            "Seconds that every event of `memory.events` is kept before a newer one of its memory may replace it (kafka).",
+            above=0,
+        ),
+    )
     security: SecuritySettings = field(default_factory=SecuritySettings)
 
 
@@ -85,20 +109,27 @@ class LogSettings:
 class StoreSettings:
     kind: Literal["sqlite", "postgres"] = field(
         default="sqlite",
-        metadata=about("Where current state and journal are kept; `postgres` comes with the cluster profile."),
+        metadata=about("Where current state and journal are kept; `postgres` is what the cluster profile takes."),
     )
     dsn: str | None = field(default=None, repr=False, metadata=about("Connection string (postgres).", secret_part=True))
+    timeout_s: float = field(
+        default=10.0, metadata=about("Seconds that connecting may take, and waiting for a lock (postgres).", above=0)
+    )
+    pool_size: int = field(
+        default=4, metadata=about("Most connections of one process that uses the library (postgres).", minimum=1)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class IndexSettings:
     kind: Literal["qdrant_edge", "qdrant"] = field(
-        default="qdrant_edge", metadata=about("The search index; `qdrant` comes with the cluster profile.")
+        default="qdrant_edge", metadata=about("The search index; `qdrant` is what the cluster profile takes.")
     )
     url: str | None = field(default=None, repr=False, metadata=address("Address of the server (qdrant)."))
     api_key: str | None = field(
         default=None, repr=False, metadata=about("API key of the server (qdrant).", secret=True)
     )
+    timeout_s: float = field(default=10.0, metadata=about("Seconds that a request may take (qdrant).", above=0))
     collection: str = field(
         default="memories",
         metadata=about(
@@ -134,10 +165,21 @@ class IndexSettings:
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
     kind: Literal["none", "redis"] = field(
-        default="none", metadata=about("A cache in front of the store; `redis` comes with the cluster profile.")
+        default="none", metadata=about("A cache in front of the store; `redis` is what the cluster profile takes.")
     )
     url: str | None = field(default=None, repr=False, metadata=address("Address of the server (redis)."))
     ttl_s: float = field(default=300.0, metadata=about("Seconds that an entry lives (redis).", above=0))
+    prefix: str = field(
+        default="soma:",
+        metadata=about(
+            "Put before every key, so that several installations can share a server (redis).",
+            pattern=r"\S*",
+            pattern_doc="no spaces",
+        ),
+    )
+    timeout_s: float = field(
+        default=0.5, metadata=about("Seconds that the cache has to answer before it is left out (redis).", above=0)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +188,12 @@ class EmbedderSettings:
         default="none",
         metadata=about(
             "What turns texts into dense vectors; with `none`, search is lexical. `fastembed` is not in this version."
+        ),
+    )
+    via: Literal["direct", "topics"] = field(
+        default="direct",
+        metadata=about(
+            "Whether `consume vector` embeds by itself, or asks `consume embed` through `embedding.requests` (kafka)."
         ),
     )
     model: str | None = field(default=None, metadata=about("Name of the model, as the embedder knows it."))
