@@ -1,0 +1,51 @@
+"""Real servers for tests: a given address, else Docker, else a local process.
+
+Shared by all tests of a run, in all its processes; started at first use, gone when the run ends:
+
+    kafka_address() -> str          bootstrap list; auto-creation of topics is off; no access control
+    postgres_dsn() -> str           a new empty database at each call
+    redis_url() -> str
+    registry_url() -> str           Apicurio, by the API that Confluent's registry has too
+    qdrant_url() -> str | None      None where none can be had: no package carries the server
+    new_topic_prefix() -> str       unique at each call
+
+As pytest fixtures of the same names (and `topic_prefix`) in `tests.services.fixtures`. Addresses are given in
+SOMA_TEST_KAFKA, _POSTGRES, _REDIS, _QDRANT, _REGISTRY. With SOMA_REQUIRE_SERVICES=1 a server that cannot be had fails
+the test, otherwise it is skipped, both with a message that names what is missing.
+
+A test's own, to be stopped, killed, paused and started again on the same port and data; each is a context manager
+that starts it and has `.address`, `.start()`, `.stop()`, `.kill()`, `.pause()`, `.resume()`:
+
+    KafkaCluster(brokers=1 | 3, settings={}, jvm=(...))     tests/services/kafka.py; one broker by number: .kill(1)
+    PostgresServer(durable=True, password=None, settings={})    postgres.py; .backup(), .put_back(); new_database(dsn)
+    RedisServer(password=None, settings={})                 redis.py
+    RegistryServer()                                        registry.py
+
+    with KafkaCluster(brokers=3) as kafka:
+        ...produce to kafka.address...
+        kafka.kill(0)
+        ...
+        kafka.start(0)
+
+Own servers end with the thread that started them, so start them from the main thread.
+"""
+
+from tests.services.addresses import kafka_address, new_topic_prefix, postgres_dsn, qdrant_url, redis_url, registry_url
+from tests.services.kafka import KafkaCluster
+from tests.services.postgres import PostgresServer, new_database
+from tests.services.redis import RedisServer
+from tests.services.registry import RegistryServer
+
+__all__ = [
+    "KafkaCluster",
+    "PostgresServer",
+    "RedisServer",
+    "RegistryServer",
+    "kafka_address",
+    "new_database",
+    "new_topic_prefix",
+    "postgres_dsn",
+    "qdrant_url",
+    "redis_url",
+    "registry_url",
+]
