@@ -424,6 +424,10 @@ class PointSummary(NamedTuple):
     dense: bool
 
 
+PartitionOf = Callable[[Sequence[str]], list[int]]
+"""The partition of the log that each memory's events lie in."""
+
+
 class IndexShadow(Protocol):
     """A second collection, invisible to search until `swap`; written like the live one."""
 
@@ -431,12 +435,16 @@ class IndexShadow(Protocol):
     def adopt(self, identity: IndexIdentity) -> None: ...
     def positions(self, topic_id: str) -> dict[int, int]: ...
     def write(self, points: Sequence[IndexPoint], topic_id: str, positions: Mapping[int, int]) -> None: ...
-    def compare(self) -> Difference:
-        """Compare with the live collection, id by id: version, tombstone, filters and kinds of vector."""
+    def compare(self, partition_of: PartitionOf) -> Difference:
+        """Compare with the live collection, id by id: version, tombstone, filters and kinds of vector.
+
+        What only one side has passed yet, by the stored positions of the memory's partition, is left out.
+        """
         ...
 
     def swap(self, catch_up: Callable[[], None]) -> None:
-        """Hold the live collection still, run `catch_up`, then put the shadow in its place in one atomic step."""
+        """Run `catch_up`, then put the shadow in the place of the live collection, in one atomic step with its stored
+        positions. A write meanwhile waits, or goes to the old collection: then the positions lack it too."""
         ...
 
     def discard(self) -> None: ...

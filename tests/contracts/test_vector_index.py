@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -337,6 +337,10 @@ def test_released_and_closed_indexes_are_taken_again(index: VectorIndex, open_in
 # --- shadow ------------------------------------------------------------------------------------------------------
 
 
+def first_partition(ids: Sequence[str]) -> list[int]:
+    return [0] * len(ids)
+
+
 def fill(target: VectorIndex | IndexShadow, *points: IndexPoint, position: int = 100) -> None:
     target.write(points, TOPIC, {0: position})
 
@@ -426,7 +430,7 @@ def test_compare_names_what_differs(index: VectorIndex) -> None:
         point(8, 8, "x"),
         tombstone(9, 9),
     )
-    found = shadow.compare()
+    found = shadow.compare(first_partition)
     assert (found.missing, found.extra, found.different, found.journal, found.total) == (1, 1, 4, 0, 6)
     assert found.compared == 9
     assert found.examples == {
@@ -441,7 +445,7 @@ def test_compare_takes_deleted_and_absent_for_the_same(index: VectorIndex) -> No
     shadow = index.shadow(UNSETTLED)
     fill(shadow, tombstone(1, 1), tombstone(3, 3), tombstone(4, 4))
     fill(index, tombstone(2, 2), tombstone(3, 3), point(4, 3, "still here"))
-    found = shadow.compare()
+    found = shadow.compare(first_partition)
     assert (found.total, found.examples) == (1, {"different": [uid(4)]})
     shadow.discard()
 
@@ -450,9 +454,28 @@ def test_compare_leaves_out_what_only_one_side_can_have_seen(index: VectorIndex)
     shadow = index.shadow(UNSETTLED)
     fill(shadow, point(1, 1, "x"), point(2, 2, "x"), position=5)
     fill(index, point(1, 1, "x"), point(2, 7, "x"), point(3, 6, "x"), position=8)
-    assert shadow.compare().total == 0
+    assert shadow.compare(first_partition).total == 0
     fill(index, point(4, 4, "x"), point(5, 8, "x"), position=8)
-    assert shadow.compare().examples == {"extra": [uid(4), uid(5)]}
+    assert shadow.compare(first_partition).examples == {"extra": [uid(4), uid(5)]}
+    shadow.discard()
+
+
+def test_compare_looks_at_the_position_of_the_memory_s_own_partition(index: VectorIndex) -> None:
+    """Versions 3 and 8 lie between the two positions of one partition each, and were passed in the other."""
+    shadow = index.shadow(UNSETTLED)
+    shadow.write([], TOPIC, {0: 5, 1: 2})
+    index.write([point(n, v, "x") for n, v in ((1, 3), (2, 3), (3, 8), (4, 8))], TOPIC, {0: 10, 1: 5})
+    found = shadow.compare(lambda ids: [{uid(1): 0, uid(2): 1, uid(3): 0, uid(4): 1}[id] for id in ids])
+    assert found.examples == {"extra": [uid(1), uid(4)]}
+    shadow.discard()
+
+
+def test_compare_takes_a_partition_without_position_for_one_that_was_not_passed(index: VectorIndex) -> None:
+    shadow = index.shadow(UNSETTLED)
+    fill(shadow, position=5)
+    index.write([point(1, 0, "x")], TOPIC, {0: 5, 1: 1})
+    assert shadow.compare(lambda ids: [1] * len(ids)).total == 0
+    assert shadow.compare(first_partition).examples == {"extra": [uid(1)]}
     shadow.discard()
 
 
@@ -472,7 +495,7 @@ def test_compare_while_a_worker_writes(index: VectorIndex) -> None:
     worker = threading.Thread(target=work)
     worker.start()
     try:
-        assert shadow.compare().total == 0
+        assert shadow.compare(first_partition).total == 0
     finally:
         done.set()
         worker.join()
@@ -709,7 +732,7 @@ def test_a_corrupt_index_says_so_and_is_rebuilt(tmp_path: Path, damage: Callable
     assert "soma replay --into vector --execute" in told.value.hint
     shadow = index.shadow(UNSETTLED)
     fill(shadow, point(1, 1, "word"), tombstone(2, 2), position=9)
-    assert shadow.compare().examples == {"missing": [uid(1)]}
+    assert shadow.compare(first_partition).examples == {"missing": [uid(1)]}
     shadow.swap(lambda: None)
     assert (found(index, "word"), index.positions(TOPIC)) == ([uid(1)], {0: 9})
     assert len(generations(tmp_path)) == 1

@@ -7,7 +7,7 @@ up after it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from soma_cli.core.errors import ConfigurationError, DataFolderError, LogBehind, TooManyRejects
@@ -70,13 +70,16 @@ def rebuild_vector(
     shadow = index.shadow(identity)
     indexer = vector_indexer(settings, log, store, shadow, embedder, bury=False)
 
+    def partition_of(ids: Sequence[str]) -> list[int]:
+        return log.partitions_of(EVENTS_TOPIC, [id.encode() for id in ids])
+
     def follow() -> None:
         catch_up(log, indexer, ends_of(log), batch_size=_BATCH, progress=progress)
 
     try:
         follow()
         topic_id = log.topic_id(EVENTS_TOPIC)
-        result = _result(VECTOR, shadow.compare(), shadow.positions(topic_id), began)
+        result = _result(VECTOR, shadow.compare(partition_of), shadow.positions(topic_id), began)
         if decide(result):
             shadow.swap(follow)
             result.executed = True

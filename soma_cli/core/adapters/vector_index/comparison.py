@@ -42,14 +42,17 @@ def difference(live: PointSummary | None, made: PointSummary | None) -> Kind | N
     return "different"
 
 
-def passed_by_one_only(version: int, ahead: Positions, behind: Positions) -> bool:
-    """Whether a state may be of an event that one side has passed and the other has not: too early to compare."""
+def passed_by_one_only(version: int, partition: int, ahead: Positions, behind: Positions) -> bool:
+    """Whether a state may be of an event that one side has passed and the other has not: too early to compare.
+
+    `partition` is the one that the memory's events lie in: an offset says nothing of another partition. A side that
+    has no position at all of a topic is no side that has not come so far yet: it lacks everything.
+    """
     offset = version & OFFSET_MASK
     return any(
-        behind[topic][partition] <= offset < end
+        behind[topic].get(partition, 0) <= offset < ends.get(partition, 0)
         for topic, ends in ahead.items()
-        for partition, end in ends.items()
-        if partition in behind.get(topic, {})
+        if behind.get(topic)
     )
 
 

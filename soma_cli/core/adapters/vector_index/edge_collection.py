@@ -5,7 +5,6 @@ Not safe for two threads or processes at once: the lease of the live generation 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,12 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from soma_cli.core.adapters.data_folder import sync_folder
 from soma_cli.core.adapters.vector_index import bm25, generations
-from soma_cli.core.adapters.vector_index.edge_query import DENSE, query_request
-from soma_cli.core.adapters.vector_index.embeddings import check_dimension
+from soma_cli.core.adapters.vector_index.edge_query import query_request
+from soma_cli.core.adapters.vector_index.embeddings import DENSE, is_uuid, newest_of, settled_dimension, settles
 from soma_cli.core.adapters.vector_index.engine_errors import engine_errors, is_panic
 from soma_cli.core.adapters.vector_index.generations import Meta
-from soma_cli.core.embedding import check_embedding
-from soma_cli.core.errors import ValueRefused
 from soma_cli.core.ports import Hit, IndexIdentity, IndexPoint, IndexQuery, PointSummary
 
 if TYPE_CHECKING:
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 
 UPSERT = 1000
 """Points per operation of the engine."""
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FLUSH = 10000
 """Points between two flushes: so many at most are replayed, in half a second, after a process died."""
 
@@ -76,11 +72,8 @@ class EdgeCollection:
 
     def adopt(self, identity: IndexIdentity) -> None:
         """Settle model and dimension, or raise ValueRefused where they are settled otherwise."""
-        now = self.meta.identity
-        if identity == now or (identity.dimension is None and identity.model_revision == now.model_revision):
+        if not settles(self.meta.identity, identity):
             return
-        if now.dimension is not None or now.model_revision not in (None, identity.model_revision):
-            raise _another_model(now, identity)
         with self._engine() as shard:
             if identity.dimension is not None:
                 _add_dense(shard, identity.dimension)
@@ -90,7 +83,7 @@ class EdgeCollection:
     def write(self, points: Sequence[IndexPoint], topic_id: str, positions: Mapping[int, int]) -> None:
         """Upsert what is not older than what is there; then, once that is durable, raise the positions."""
         settled = self.meta.identity.dimension
-        dimension = _dimension(points, settled)
+        dimension = settled_dimension(points, settled)
         if dimension != settled:
             self.adopt(IndexIdentity(self.meta.identity.model_revision, dimension))
         fresh = self._not_older(points)
@@ -110,7 +103,7 @@ class EdgeCollection:
 
     def versions(self, ids: Iterable[str]) -> dict[str, int]:
         """The versions of the points that are there, tombstones included."""
-        known = [id for id in ids if _is_uuid(id)]
+        known = [id for id in ids if is_uuid(id)]
         if not known:
             return {}
         with self._engine() as shard:
@@ -173,12 +166,9 @@ class EdgeCollection:
         self.meta = meta
 
     def _not_older(self, points: Sequence[IndexPoint]) -> list[IndexPoint]:
-        newest: dict[str, IndexPoint] = {}
-        for point in points:
-            if point.id not in newest or point.version >= newest[point.id].version:
-                newest[point.id] = point
-        present = self.versions(newest)
-        return [point for point in newest.values() if point.version >= present.get(point.id, -1)]
+        newest = newest_of(points)
+        present = self.versions(point.id for point in newest)
+        return [point for point in newest if point.version >= present.get(point.id, -1)]
 
     def _point(self, point: IndexPoint) -> Point:
         from qdrant_edge import Point
@@ -298,35 +288,7 @@ def _add_dense(shard: EdgeShard, dimension: int) -> None:
     shard.update(UpdateOperation.create_dense_vector(DENSE, dimension, Distance.Cosine))
 
 
-def _dimension(points: Sequence[IndexPoint], dimension: int | None) -> int | None:
-    """Check what the points bring, before any of them is written. The dimension, settled now if it was not."""
-    for point in points:
-        if not _is_uuid(point.id):
-            raise ValueRefused(f"the index holds memories by UUID; {point.id!r} is none", pointer="/id")
-        if point.embedding is None or point.deleted:
-            continue
-        subject = f"memory {point.id}"
-        check_embedding(point.embedding, f"the embedding of {subject}")
-        dimension = dimension or len(point.embedding)
-        check_dimension(point.embedding, dimension, subject)
-    return dimension
-
-
-def _is_uuid(id: str) -> bool:
-    return UUID.fullmatch(id) is not None
-
-
 def _summary(id: str, payload: dict[str, Any], dense: set[str]) -> PointSummary:
     return PointSummary(
         id, payload["version"], payload["deleted"], payload["namespace"], payload["importance"], id in dense
-    )
-
-
-def _another_model(now: IndexIdentity, other: IndexIdentity) -> ValueRefused:
-    return ValueRefused(
-        f"the collection holds vectors of {now.model_revision or 'an unnamed model'} with {now.dimension} dimensions, "
-        f"not of {other.model_revision or 'an unnamed model'} with {other.dimension}",
-        pointer="/model_revision",
-        hint="rebuild the index with the other model: soma replay --into vector --execute",
-        code="another_model",
     )

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, cast
 
 from soma_cli.core.adapters.vector_index import bm25
-from soma_cli.core.adapters.vector_index.embeddings import check_dimension
-from soma_cli.core.embedding import check_embedding
-from soma_cli.core.errors import UsageError
+from soma_cli.core.adapters.vector_index.embeddings import DENSE
+from soma_cli.core.adapters.vector_index.terms import CANDIDATES, RRF_K, Terms, terms_of
 from soma_cli.core.ports import IndexIdentity, IndexQuery
 
 if TYPE_CHECKING:
     from qdrant_edge import Filter, Prefetch, Query, QueryRequest
 
-DENSE = "dense"
-RRF_K = 60
-"""Reciprocal rank fusion adds 1 / (k + rank), rank from 0; k = 60 as in Cormack, Clarke, Buettcher (SIGIR 2009)."""
-CANDIDATES = 100
-"""How many hits of each kind are fused, at least."""
-
 
 def query_request(query: IndexQuery, language: str, identity: IndexIdentity) -> QueryRequest | None:
     """None where there is nothing to look for: only stop words, no dense vectors in the collection, limit 0.
 
-    Raises ValueRefused for an embedding of another dimension or with values that are no 32-bit floats, UsageError for
-    an importance that is not finite: the engine would panic.
+    Raises what `terms_of` raises.
     """
     from qdrant_edge import Fusion, QueryRequest
 
-    _check_importance(query.importance_min)
-    nearest = _nearest(query, language, identity)
+    nearest = _nearest(terms_of(query, language, identity))
     if not nearest or query.limit <= 0:
         return None
     where = _filter(query)
@@ -42,22 +32,14 @@ def query_request(query: IndexQuery, language: str, identity: IndexIdentity) -> 
     return QueryRequest(limit=query.limit, query=fusion, prefetches=prefetches, with_payload=["version"])
 
 
-def _check_importance(importance: float | None) -> None:
-    if importance is not None and not math.isfinite(importance):
-        raise UsageError(f"the least importance is {importance}, not a finite number", hint="write for example 1.0")
-
-
-def _nearest(query: IndexQuery, language: str, identity: IndexIdentity) -> list[Query]:
+def _nearest(terms: Terms) -> list[Query]:
     from qdrant_edge import Query
 
     found = []
-    if query.mode != "dense" and (sparse := bm25.embed_query(query.text, language)) is not None:
-        found.append(Query.Nearest(sparse, using=bm25.VECTOR))
-    if query.mode != "lexical" and query.embedding is not None:
-        check_embedding(query.embedding)
-        if identity.dimension is not None:
-            check_dimension(query.embedding, identity.dimension, "the search")
-            found.append(Query.Nearest(query.embedding, using=DENSE))
+    if terms.sparse is not None:
+        found.append(Query.Nearest(terms.sparse, using=bm25.VECTOR))
+    if terms.dense is not None:
+        found.append(Query.Nearest(terms.dense, using=DENSE))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from filelock import FileLock
 
@@ -12,7 +12,7 @@ from soma_cli.core.adapters.vector_index.comparison import Positions, Tally, dif
 from soma_cli.core.adapters.vector_index.edge_collection import EdgeCollection
 from soma_cli.core.adapters.vector_index.live_generation import LiveGeneration
 from soma_cli.core.errors import DataFolderError
-from soma_cli.core.ports import Difference, IndexIdentity, IndexPoint, PointSummary
+from soma_cli.core.ports import Difference, IndexIdentity, IndexPoint, PartitionOf, PointSummary
 
 PAGE = 1000
 """Points read at a time; between pages the live generation is handed over to whoever waits."""
@@ -60,14 +60,14 @@ class QdrantEdgeShadow:
     def write(self, points: Sequence[IndexPoint], topic_id: str, positions: Mapping[int, int]) -> None:
         self._made.write(points, topic_id, positions)
 
-    def compare(self) -> Difference:
+    def compare(self, partition_of: PartitionOf) -> Difference:
         """Both are read while workers go on, so what differs at first is looked at again at the end.
 
         A state that only one side can have seen, by the stored positions, is left out. A tombstone on one side only is
         no difference where the other has nothing. Where the live collection is corrupt, all is missing.
         """
         try:
-            return self._compare()
+            return self._compare(partition_of)
         except DataFolderError:
             return self._all_missing()
 
@@ -87,23 +87,24 @@ class QdrantEdgeShadow:
         shutil.rmtree(self._made.folder, ignore_errors=True)
         self._lock.release()
 
-    def _compare(self) -> Difference:
+    def _compare(self, partition_of: PartitionOf) -> Difference:
         tally, suspects = Tally(), []
         for live, made in merged(live_points(self._live), self._points()):
             tally.compared += 1
             if difference(live, made) is not None:
                 suspects.append((live or made).id)  # type: ignore[union-attr]
         for at in range(0, len(suspects), PAGE):
-            self._look_again(suspects[at : at + PAGE], tally)
+            some = suspects[at : at + PAGE]
+            self._look_again(dict(zip(some, partition_of(some), strict=True)), tally)
         return tally.difference()
 
-    def _look_again(self, ids: Collection[str], tally: Tally) -> None:
+    def _look_again(self, ids: Mapping[str, int], tally: Tally) -> None:
         with self._live.use() as collection:
             live, live_at = collection.summaries(ids), collection.meta.positions
             made, made_at = self._made.summaries(ids), self._made.meta.positions
-            for id in ids:
+            for id, partition in ids.items():
                 kind = difference(live.get(id), made.get(id))
-                if kind and not _too_early(live.get(id), made.get(id), live_at, made_at):
+                if kind and not _too_early(live.get(id), made.get(id), partition, live_at, made_at):
                     tally.count(kind, id)
 
     def _all_missing(self) -> Difference:
@@ -122,7 +123,9 @@ class QdrantEdgeShadow:
             yield from page.points
 
 
-def _too_early(live: PointSummary | None, made: PointSummary | None, live_at: Positions, made_at: Positions) -> bool:
-    if live is not None and passed_by_one_only(live.version, live_at, made_at):
+def _too_early(
+    live: PointSummary | None, made: PointSummary | None, partition: int, live_at: Positions, made_at: Positions
+) -> bool:
+    if live is not None and passed_by_one_only(live.version, partition, live_at, made_at):
         return True
-    return made is not None and passed_by_one_only(made.version, made_at, live_at)
+    return made is not None and passed_by_one_only(made.version, partition, made_at, live_at)
