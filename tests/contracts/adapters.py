@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock
+
 from soma_cli.core.adapters.data_folder import open_data_folder
 from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
+from soma_cli.core.adapters.memory_store.postgres import PostgresMemoryStore
 from soma_cli.core.adapters.memory_store.sqlite import SqliteMemoryStore
 from soma_cli.core.ports import EventLog, MemoryStore
+from soma_cli.core.settings import StoreSettings
+from tests.services import postgres_dsn
 
 
 def sqlite_log(place: Path) -> EventLog:
@@ -23,5 +28,21 @@ def sqlite_store(place: Path) -> MemoryStore:
     return SqliteMemoryStore(open_data_folder(place))
 
 
+def postgres_settings(place: Path) -> StoreSettings:
+    """A database of its own for each place; the file `dsn` there names it."""
+    place.mkdir(parents=True, exist_ok=True)
+    file = place / "dsn"
+    with FileLock(place / "dsn.lock"):
+        if not file.exists():
+            file.write_text(postgres_dsn())
+    return StoreSettings(kind="postgres", dsn=file.read_text())
+
+
+def postgres_store(place: Path) -> MemoryStore:
+    store = PostgresMemoryStore(postgres_settings(place))
+    store.provision()
+    return store
+
+
 LOGS: dict[str, Callable[[Path], EventLog]] = {"sqlite": sqlite_log}
-STORES: dict[str, Callable[[Path], MemoryStore]] = {"sqlite": sqlite_store}
+STORES: dict[str, Callable[[Path], MemoryStore]] = {"postgres": postgres_store, "sqlite": sqlite_store}

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from soma_cli.core.memory import Entry
-from soma_cli.core.ports import Batch, EventLog
+from soma_cli.core.ports import Batch, EntryRun, EventLog
 from soma_cli.core.record import EVENTS_TOPIC, NewRecord, Record
 from soma_cli.core.serialization import serialize
 from soma_cli.core.workers.kv_writer import judge
@@ -54,10 +54,15 @@ def entries_of(records: Iterable[Record]) -> list[Entry]:
 
 
 def batch(*records: Record, start: int | None = None, end: int | None = None, topic_id: str = TOPIC_ID) -> Batch:
-    """The batch of these records; its range is theirs unless said otherwise."""
+    """The batch of these records of one partition; its range is theirs unless said otherwise."""
+    return Batch(topic_id, [run(*records, start=start, end=end)])
+
+
+def run(*records: Record, partition: int = 0, start: int | None = None, end: int | None = None) -> EntryRun:
+    """The run of these records; its partition and range are theirs unless said otherwise."""
     first = records[0].offset if start is None else start
     behind = records[-1].offset + 1 if end is None else end
-    return Batch(topic_id, records[0].partition if records else 0, first, behind, entries_of(records))
+    return EntryRun(records[0].partition if records else partition, first, behind, entries_of(records))
 
 
 def everything(log: EventLog, topic: str = EVENTS_TOPIC) -> list[Record]:

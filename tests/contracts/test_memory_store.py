@@ -11,9 +11,10 @@ import pytest
 from soma_cli.core.errors import LogReplaced
 from soma_cli.core.event import version_of
 from soma_cli.core.memory import Outcome
-from soma_cli.core.ports import Access, MemoryStore, PositionMismatch
+from soma_cli.core.ports import Access, Batch, MemoryStore, PositionMismatch
 from soma_cli.core.record import EVENTS_TOPIC, Position, Record
-from tests.contracts.events import TOPIC_ID, batch, event_value, raw_record, record, uid
+from soma_cli.core.serialization import serialize
+from tests.contracts.events import TOPIC_ID, batch, event_value, raw_record, record, run, uid
 from tests.contracts.processes import output, start
 
 Open = Callable[[], MemoryStore]
@@ -35,7 +36,7 @@ def test_apply_gives_states_decisions_and_position(store: MemoryStore) -> None:
         )
     )
     assert [decision.outcome.value for decision in applied.decisions] == ["applied", "applied", "duplicate"]
-    assert (applied.redelivered, applied.position, store.positions(TOPIC_ID)) == (0, 3, {0: 3})
+    assert (applied.redelivered, applied.positions, store.positions(TOPIC_ID)) == (0, {0: 3}, {0: 3})
     states = store.states([uid(1), uid(2), uid(3)])
     assert set(states) == {uid(1), uid(2)}
     assert states[uid(1)] == applied.decisions[0].state
@@ -85,7 +86,7 @@ def test_apply_is_idempotent(open_store: Open, store: MemoryStore) -> None:
     before = list(store.scan_states(deleted=True)), store.history(uid(1)), store.history(uid(2))
     for again in (records, records[:2], records[3:]):
         applied = open_store().apply(batch(*again))
-        assert (applied.decisions, applied.redelivered, applied.position) == ([], len(again), 4)
+        assert (applied.decisions, applied.redelivered, applied.positions) == ([], len(again), {0: 4})
     assert (list(store.scan_states(deleted=True)), store.history(uid(1)), store.history(uid(2))) == before
 
 
@@ -93,26 +94,26 @@ def test_apply_folds_only_what_lies_past_the_position(store: MemoryStore) -> Non
     store.apply(batch(record(0, 1), record(1, 2)))
     applied = store.apply(batch(record(0, 1), record(1, 2), record(2, 1, type="updated"), record(3, 3)))
     assert [decision.version for decision in applied.decisions] == [2, 3]
-    assert (applied.redelivered, applied.position) == (2, 4)
+    assert (applied.redelivered, applied.positions) == (2, {0: 4})
     assert store.stats()["journal"]["applied"] == 4
 
 
 def test_apply_refuses_a_gap(store: MemoryStore) -> None:
     with pytest.raises(PositionMismatch) as first:
         store.apply(batch(record(1, 1)))
-    assert first.value.stored == 0
+    assert (first.value.partition, first.value.stored) == (0, 0)
     store.apply(batch(record(0, 1), record(1, 1)))
     with pytest.raises(PositionMismatch) as second:
         store.apply(batch(record(3, 2)))
-    assert second.value.stored == 2
+    assert (second.value.partition, second.value.stored) == (0, 2)
     assert store.positions(TOPIC_ID) == {0: 2}
     assert store.states([uid(2)]) == {}
 
 
 def test_apply_passes_offsets_that_hold_nothing(store: MemoryStore) -> None:
     """A log with transactions or compaction has offsets without a record."""
-    assert store.apply(batch(record(3, 1), record(7, 1), start=0, end=10)).position == 10
-    assert store.apply(batch(start=10, end=15)).position == 15
+    assert store.apply(batch(record(3, 1), record(7, 1), start=0, end=10)).positions == {0: 10}
+    assert store.apply(batch(start=10, end=15)).positions == {0: 15}
     assert store.positions(TOPIC_ID) == {0: 15}
     assert outcomes(store, 1) == [(3, "applied"), (7, "applied")]
 
@@ -161,7 +162,7 @@ at = applied = 0
 while at < 300:
     done = store.apply(batch(*records[at : at + int(ARGUMENTS[0])]))
     applied += len(done.decisions)
-    at = done.position
+    at = done.positions[0]
 print(applied)
 """
 
@@ -183,6 +184,33 @@ def test_threads_that_apply_the_same_at_once(open_store: Open, store: MemoryStor
     assert sorted(len(applied.decisions) for applied in done) == [0, 0, 0, 50]
     assert sorted(applied.redelivered for applied in done) == [0, 50, 50, 50]
     assert store.stats()["journal"]["applied"] == 50
+
+
+def test_one_batch_of_several_partitions(store: MemoryStore) -> None:
+    first = run(record(0, 1), record(1, 1, 50, "updated"), start=0, end=4)
+    second = run(record(0, 2, 60, partition=7), record(1, 2, 60, partition=7))
+    applied = store.apply(Batch(TOPIC_ID, [second, first, run(partition=3, start=0, end=2)]))
+    assert [decision.outcome.value for decision in applied.decisions] == ["applied", "duplicate", "applied", "applied"]
+    assert [decision.entry.record.partition for decision in applied.decisions] == [7, 7, 0, 0]
+    assert applied.positions == store.positions(TOPIC_ID) == {0: 4, 3: 2, 7: 2}
+    assert outcomes(store, 1) == [(0, "applied"), (1, "applied")]
+    again = store.apply(Batch(TOPIC_ID, [second, run(record(4, 1, 51, "updated"))]))
+    assert (len(again.decisions), again.redelivered, again.positions[0]) == (1, 2, 5)
+
+
+def test_a_gap_in_one_partition_refuses_the_whole_batch(store: MemoryStore) -> None:
+    good, gap = run(record(0, 1)), run(record(3, 2, 9, partition=1))
+    with pytest.raises(PositionMismatch) as refused:
+        store.apply(Batch(TOPIC_ID, [good, gap]))
+    assert (refused.value.partition, refused.value.stored) == (1, 0)
+    assert store.positions(TOPIC_ID) == store.states([uid(1)]) == {}
+
+
+def test_a_batch_of_nothing(store: MemoryStore) -> None:
+    for runs in ([], [run(partition=2, start=0, end=0)]):
+        applied = store.apply(Batch(TOPIC_ID, runs))
+        assert (applied.decisions, applied.redelivered) == ([], 0)
+    assert store.positions(TOPIC_ID) == {}
 
 
 def test_partitions_have_positions_of_their_own(store: MemoryStore) -> None:
@@ -269,16 +297,20 @@ def test_find_event(store: MemoryStore) -> None:
     assert store.find_event(uid(9)) == []
 
 
-def test_trailing_rejects(store: MemoryStore) -> None:
-    assert store.trailing_rejects(5) == 0
+def test_trailing_rejects_of_a_partition(store: MemoryStore) -> None:
+    assert store.trailing_rejects(TOPIC_ID, 0, 5) == 0
     bad = [raw_record(offset, b"k", b"?") for offset in range(8)]
     store.apply(batch(bad[0], bad[1], record(2, 1)))
-    assert store.trailing_rejects(5) == 0
+    assert store.trailing_rejects(TOPIC_ID, 0, 5) == 0
     store.apply(batch(*bad[3:6]))
-    assert store.trailing_rejects(5) == 3
+    assert store.trailing_rejects(TOPIC_ID, 0, 5) == 3
     store.apply(batch(*bad[6:]))
-    assert store.trailing_rejects(4) == 4
-    assert store.trailing_rejects(100) == 5
+    store.apply(batch(raw_record(0, b"k", b"?", 1), record(1, 2, 9, partition=1)))
+    assert store.trailing_rejects(TOPIC_ID, 0, 4) == 4
+    assert store.trailing_rejects(TOPIC_ID, 0, 100) == 5
+    assert store.trailing_rejects(TOPIC_ID, 1, 100) == 0
+    store.register_topic(EVENTS_TOPIC, "topic-2", new_epoch=True)
+    assert store.trailing_rejects("topic-2", 0, 100) == 0
 
 
 # --- rows --------------------------------------------------------------------------------------------------------
@@ -345,11 +377,20 @@ def test_stats_count_namespaces(store: MemoryStore) -> None:
 
 
 def test_values_at_the_limits_are_kept(store: MemoryStore) -> None:
-    payload = {"max": 2**64 - 1, "min": -(2**63), "tiny": 5e-324, "zero": -0.0, "text": "\u2028\U0001f600\x01" * 9}
+    payload = {
+        "max": 2**64 - 1,
+        "min": -(2**63),
+        "tiny": 5e-324,
+        "zero": -0.0,
+        "large": 1e20,
+        "a": 1.0,
+        "text": "\u2028\U0001f600\x01" * 9,
+    }
     store.apply(batch(record(0, 1, payload=payload, importance=1.7976931348623157e308, namespace="\x01'\"; --")))
     state = store.states([uid(1)])[uid(1)]
     assert state.payload == payload
     assert str(state.payload["zero"]) == "-0.0"
+    assert state.payload_json == serialize(payload)
     assert (state.importance, state.namespace) == (1.7976931348623157e308, "\x01'\"; --")
 
 

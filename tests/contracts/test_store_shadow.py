@@ -35,7 +35,8 @@ def nothing(positions: dict[int, int]) -> None:
 def content(store: MemoryStore, memories: int = 10) -> object:
     """All that a reader sees, but for the times at which kv wrote it."""
     journal = [entry._replace(applied_at=0) for number in range(memories) for entry in store.history(uid(number))]
-    return list(store.scan_states(deleted=True)), journal, store.positions(TOPIC_ID), store.stats()
+    stats = {name: value for name, value in store.stats().items() if name != "table_bytes"}
+    return list(store.scan_states(deleted=True)), journal, store.positions(TOPIC_ID), stats
 
 
 @pytest.fixture
@@ -188,7 +189,7 @@ def test_live_workers_go_on_beside_a_shadow(live: MemoryStore, open_store: Open)
     shadow = live.shadow(TOPIC_ID)
     shadow.apply(batch(*LOG[:5]))
     later = record(8, 1, 8, "updated")
-    assert open_store().apply(batch(later)).position == 9
+    assert open_store().apply(batch(later)).positions == {0: 9}
     shadow.apply(batch(*LOG[5:], later))
     assert shadow.compare(nothing).total == 0
     shadow.discard()

@@ -1,0 +1,160 @@
+"""Connections to PostgreSQL: opened when first needed, shared by threads, replaced when they died."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from soma_cli.core.adapters.memory_store.postgres_arrays import adapt
+from soma_cli.core.adapters.memory_store.postgres_errors import translated
+from soma_cli.core.errors import ConfigurationError, ServiceUnavailable
+from soma_cli.core.settings import StoreSettings
+
+_T = TypeVar("_T")
+_NO_NEWS = 0
+_LOOK_EVERY_S = 0.1
+_STATEMENTS = 6
+"""How many times the timeout one statement may take: counting a large table takes longer than reaching the server."""
+
+
+class Session(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives up on a server that stays silent, whatever lies between."""
+
+    silence_s = 0.0
+    """Seconds without a word from the server after which the call fails; 0 means any number."""
+
+    def wait(self, gen: Generator[Any, Any, _T], interval: float = _LOOK_EVERY_S) -> _T:
+        return super().wait(_until_silent(gen, self.silence_s) if self.silence_s else gen, interval)
+
+
+def _until_silent(gen: Generator[Any, Any, _T], silence_s: float) -> Generator[Any, Any, _T]:
+    heard = time.monotonic()
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            now = time.monotonic()
+            if ready != _NO_NEWS:
+                heard = now
+            elif now - heard > silence_s:
+                raise psycopg.OperationalError(f"no answer for {silence_s:.0f} s")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        value: _T = end.value
+        return value
+
+
+class Connections:
+    """Up to `size` connections; one call at a time uses each. `where` names the server without a password."""
+
+    def __init__(self, settings: StoreSettings, size: int) -> None:
+        self._settings = settings
+        self._parameters = _parameters(settings)
+        self.where = _where(self._parameters)
+        self._slots = threading.BoundedSemaphore(size)
+        self._size = size
+        self._guard = threading.Lock()
+        self._idle: list[Session] = []
+
+    @contextmanager
+    def use(self) -> Iterator[Session]:
+        """A connection outside a transaction; errors within are told in soma's words.
+
+        After a failure for which a connection died, none of the idle ones is trusted.
+        """
+        if not self._slots.acquire(timeout=self._settings.timeout_s):
+            raise ServiceUnavailable(
+                f"all {self._size} connections to PostgreSQL at {self.where} are in use",
+                hint="raise `store.pool_size`, or use fewer threads",
+                code="pool_exhausted",
+            )
+        try:
+            with translated(self.where):
+                session = self._take()
+                try:
+                    yield session
+                finally:
+                    self._put_back(session)
+        finally:
+            self._slots.release()
+
+    def _take(self) -> Session:
+        with self._guard:
+            if self._idle:
+                return self._idle.pop()
+        return self.open(statement_s=_STATEMENTS * self._settings.timeout_s)
+
+    def _put_back(self, session: Session) -> None:
+        if session.closed or session.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            _close(session)
+            self.close()
+            return
+        with self._guard:
+            self._idle.append(session)
+
+    def open(self, *, statement_s: float = 0.0, idle_s: float = 0.0) -> Session:
+        """A connection of the caller's own. `statement_s` bounds a statement (0 = not), `idle_s` a pause within a
+        transaction: a process that stopped there would hold up all others."""
+        timeout_s = self._settings.timeout_s
+        session = Session.connect(**self._parameters, autocommit=True)
+        session.silence_s = statement_s and statement_s + timeout_s
+        adapt(session)
+        limits = {
+            "lock_timeout": timeout_s,
+            "statement_timeout": statement_s,
+            "idle_in_transaction_session_timeout": idle_s or max(timeout_s, 5.0),
+        }
+        settings = "; ".join(f"SET {name} = {int(limit_s * 1000)}" for name, limit_s in limits.items())
+        try:
+            session.execute(f"{settings}; SET jit = off")
+        except BaseException:
+            _close(session)
+            raise
+        return session
+
+    def close(self) -> None:
+        with self._guard:
+            idle, self._idle = self._idle, []
+        for session in idle:
+            _close(session)
+
+
+def _close(session: Session) -> None:
+    with suppress(psycopg.Error):
+        session.close()
+
+
+def _parameters(settings: StoreSettings) -> dict[str, Any]:
+    try:
+        given = conninfo_to_dict(settings.dsn or "")
+    except psycopg.Error:
+        given = {}
+    if not given:  # the client's own message would quote what may be a password
+        raise ConfigurationError(
+            "`store.dsn` is no PostgreSQL connection string" if settings.dsn else "`store.dsn` is not set",
+            hint="write postgresql://user@host:5432/database",
+            code="store_dsn",
+        )
+    timeout_s = settings.timeout_s
+    ours = {
+        "connect_timeout": max(1, int(timeout_s)),
+        "application_name": "soma",
+        "keepalives_idle": max(1, int(timeout_s)),
+        "keepalives_interval": max(1, int(timeout_s / 3)),
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(timeout_s * 1000),
+    }
+    return ours | given | {"client_encoding": "UTF8"}
+
+
+def _where(parameters: dict[str, Any]) -> str:
+    host = parameters.get("host") or parameters.get("hostaddr") or "localhost"
+    port = parameters.get("port") or "5432"
+    database = parameters.get("dbname") or parameters.get("user") or ""
+    return f"{host}:{port}" + (f"/{database}" if database else "")

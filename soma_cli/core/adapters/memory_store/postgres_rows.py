@@ -1,0 +1,97 @@
+"""Rows of the PostgreSQL tables to states and journal entries, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from soma_cli.core.adapters.memory_store.postgres_arrays import (
+    Array,
+    Bigints,
+    Booleans,
+    Doubles,
+    Instants,
+    Integers,
+    Texts,
+    Uuids,
+)
+from soma_cli.core.errors import NotJson
+from soma_cli.core.event import is_canonical_uuid, offset_of
+from soma_cli.core.memory import Decision, EventKey, MemoryState, Outcome
+from soma_cli.core.ports import JournalEntry
+from soma_cli.core.record import EVENTS_TOPIC, Position
+
+
+class JournalRow(NamedTuple):
+    """The columns of `memory_events`, without `applied_at`, in the order of `write_journal`."""
+
+    version: int
+    partition: int
+    id: str | None
+    event_id: str | None
+    type: str | None
+    appended_at: int
+    outcome: str
+    note: bytes
+    event: bytes | None
+
+
+def state_of(row: Sequence[Any]) -> MemoryState:
+    return MemoryState(row[0], row[1], row[2].encode(), *row[3:])
+
+
+def state_columns(states: Collection[MemoryState]) -> list[Array]:
+    """The columns of `memories` are the fields of a state, in their order."""
+    kinds = (Uuids, Texts, Texts, Doubles, Instants, Instants, Bigints, Uuids, Texts, Booleans)
+    columns: Iterable[Sequence[Any]] = zip(*states, strict=True) if states else ([],) * len(kinds)
+    return [kind(column) for kind, column in zip(kinds, columns, strict=True)]
+
+
+def journal_columns(rows: Collection[JournalRow]) -> list[Array]:
+    kinds = (Bigints, Integers, Uuids, Uuids, Texts, Instants, Texts, Texts, Texts)
+    columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else ([],) * len(kinds)
+    return [kind(column) for kind, column in zip(kinds, columns, strict=True)]
+
+
+def journal_row(decision: Decision) -> JournalRow:
+    record, event = decision.entry.record, decision.entry.event
+    outcome = decision.outcome.value
+    if event is not None:
+        note = decision.note.encode() if decision.note else b""
+        return JournalRow(
+            decision.version,
+            record.partition,
+            event.id,
+            event.event_id,
+            event.type,
+            record.appended_at,
+            outcome,
+            note,
+            event.value,
+        )
+    value = None if isinstance(decision.entry.rejection, NotJson) else record.value
+    id, note = _key_text(record.key), decision.note.replace("\0", "\\0").encode(errors="backslashreplace")
+    return JournalRow(decision.version, record.partition, id, None, None, record.appended_at, outcome, note, value)
+
+
+def _key_text(key: bytes | None) -> str | None:
+    """The id that a rejected record claims, where its key can be one."""
+    text = key.decode("ascii", errors="replace") if key is not None else ""
+    return text if is_canonical_uuid(text) else None
+
+
+def journal_entry(row: Sequence[Any]) -> JournalEntry:
+    version, partition, id, event_id, type, appended_at, applied_at, outcome, note, event = row
+    position = Position(EVENTS_TOPIC, partition, offset_of(version))
+    value = None if event is None else event.encode()
+    return JournalEntry(position, version, id, event_id, type, appended_at, applied_at, Outcome(outcome), note, value)
+
+
+def ids_array(ids: Iterable[str]) -> Uuids:
+    """What is no id of ours is left out: no row has it."""
+    return Uuids([id for id in ids if is_canonical_uuid(id)])
+
+
+def keys_arrays(keys: Iterable[EventKey]) -> tuple[Uuids, Uuids]:
+    known = {key for key in keys if is_canonical_uuid(key[0]) and is_canonical_uuid(key[1])}
+    return Uuids([id for id, _ in known]), Uuids([event_id for _, event_id in known])

@@ -1,0 +1,142 @@
+"""One set of canonical tables in PostgreSQL, live or shadow: reading states, and applying a batch.
+
+A batch is one transaction of three round trips: what is known, the writes, the commit. The rows of its positions are
+held from the first to the last, in the order of their partitions, so two workers at one partition take turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from soma_cli.core.adapters.memory_store.postgres_arrays import Bigints, Instant, Integers, Uuids
+from soma_cli.core.adapters.memory_store.postgres_connections import Session
+from soma_cli.core.adapters.memory_store.postgres_rows import (
+    ids_array,
+    journal_columns,
+    journal_row,
+    state_columns,
+    state_of,
+)
+from soma_cli.core.adapters.named_queries import named_queries
+from soma_cli.core.errors import LogReplaced
+from soma_cli.core.instants import now_us
+from soma_cli.core.memory import Decision, EventKey, MemoryState, Outcome, decide
+from soma_cli.core.ports import Applied, Batch, EntryRun, PositionMismatch
+from soma_cli.core.record import EVENTS_TOPIC
+
+SQL = Path(__file__).parent / "sql" / "postgres"
+
+
+class Known(NamedTuple):
+    """What the tables hold of a batch's partitions, memories and events."""
+
+    epoch: int
+    positions: dict[int, int]
+    states: dict[str, MemoryState]
+    seen: set[EventKey]
+
+
+class Tables:
+    """The statements of one set of tables; `prefix` is "" for the live ones."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+        self._queries = {name: text.replace("{p}", prefix) for name, text in named_queries(SQL / "queries.sql").items()}
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._queries[name].encode()
+
+    def positions(self, session: Session, topic_id: str) -> dict[int, int]:
+        return dict(session.execute(self["positions"], (topic_id,)).fetchall())
+
+    def epoch(self, session: Session, topic_id: str) -> int:
+        return _epoch(session.execute(self["epoch"], (topic_id,)).fetchone(), topic_id)
+
+    def states(self, session: Session, ids: Collection[str]) -> dict[str, MemoryState]:
+        rows = session.execute(self["states"], (ids_array(ids),), binary=True)
+        return {row[0]: state_of(row) for row in rows}
+
+    def apply(self, session: Session, batch: Batch) -> Applied:
+        with session.pipeline(), session.transaction():
+            known = self._known(session, batch)
+            runs = [_fresh(run, known.positions.get(run.partition, 0)) for run in batch.runs]
+            decisions = [
+                decision
+                for run in runs
+                for decision in decide(run.entries, epoch=known.epoch, states=known.states, seen=known.seen)
+            ]
+            self._write(session, decisions)
+            self._store_positions(session, batch.topic_id, [run for run in runs if run.end > run.start])
+        redelivered = sum(len(run.entries) for run in batch.runs) - len(decisions)
+        return Applied(decisions, redelivered, known.positions | {run.partition: run.end for run in runs if run.end})
+
+    def _known(self, session: Session, batch: Batch) -> Known:
+        """One round trip; afterwards the rows of the batch's positions are held."""
+        partitions = Integers(sorted(run.partition for run in batch.runs if run.end > 0))
+        events = [entry.event for run in batch.runs for entry in run.entries if entry.event is not None]
+        keys = Uuids([event.id for event in events]), Uuids([event.event_id for event in events])
+        ids = Uuids(list({event.id for event in events}))
+        session.execute(self["begin_positions"], (batch.topic_id, partitions))
+        session.execute(self["hold_positions"], (batch.topic_id, partitions))
+        epoch = session.execute(self["epoch"], (batch.topic_id,))
+        positions = session.execute(self["positions"], (batch.topic_id,))
+        states = session.execute(self["states"], (ids,), binary=True)
+        seen = session.execute(self["seen"], keys, binary=True)
+        return Known(
+            _epoch(epoch.fetchone(), batch.topic_id),
+            dict(positions.fetchall()),
+            {row[0]: state_of(row) for row in states},
+            set(seen.fetchall()),
+        )
+
+    def _write(self, session: Session, decisions: Sequence[Decision]) -> None:
+        if not decisions:
+            return
+        newest = {
+            decision.state.id: decision.state
+            for decision in decisions
+            if decision.outcome is Outcome.APPLIED and decision.state is not None
+        }
+        if newest:
+            session.execute(self["upsert_memories"], state_columns(newest.values()))
+        rows = [journal_row(decision) for decision in decisions]
+        session.execute(self["write_journal"], (Instant(now_us()), *journal_columns(rows)))
+
+    def _store_positions(self, session: Session, topic_id: str, runs: Sequence[EntryRun]) -> None:
+        """Compare and set: a row moves only from the position that this transaction read."""
+        if not runs:
+            return
+        moves = (
+            Integers([run.partition for run in runs]),
+            Bigints([run.start for run in runs]),
+            Bigints([run.end for run in runs]),
+        )
+        moved = {row[0] for row in session.execute(self["store_positions"], (*moves, topic_id))}
+        for run in runs:
+            if run.partition not in moved:
+                raise PositionMismatch("another worker moved the stored position meanwhile", run.partition, run.start)
+
+
+def _fresh(run: EntryRun, stored: int) -> EntryRun:
+    """What of the run was not passed before, from the stored position on."""
+    if run.start > stored:
+        message = f"the run of partition {run.partition} starts at {run.start}, but the stored position is {stored}"
+        raise PositionMismatch(message, run.partition, stored)
+    entries = [entry for entry in run.entries if entry.record.offset >= stored]
+    return EntryRun(run.partition, stored, max(stored, run.end), entries)
+
+
+def _epoch(row: tuple[Any, ...] | None, topic_id: str) -> int:
+    if not row:
+        raise log_replaced(topic_id)
+    return int(row[0])
+
+
+def log_replaced(topic_id: str) -> LogReplaced:
+    return LogReplaced(
+        f"the log's {EVENTS_TOPIC} (topic id {topic_id}) is not the one that this store was made from",
+        hint="put the right log back; or, if the log was replaced on purpose, run `soma init --new-epoch`",
+        details={"topic_id": topic_id},
+    )
