@@ -15,7 +15,7 @@ from soma_cli.bench.formats import bare_validator
 from soma_cli.bench.workload import events
 from soma_cli.core.event import MemoryEvent, event_of
 from soma_cli.core.eventing.producer import record_of
-from soma_cli.core.ports import Batch
+from soma_cli.core.ports import Batch, EntryRun, Run
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings, WorkerSettings
 from soma_cli.core.system import MemorySystem
@@ -52,7 +52,7 @@ def apply(workload: Workload) -> Iterator[Comparison]:
             topic_id, taken = log.topic_id(EVENTS_TOPIC), 0.0
             for at in parts:
                 entries = [judge(record) for record in log.scan(EVENTS_TOPIC, 0, at, at + BATCH)]
-                batch = Batch(topic_id, 0, at, at + len(entries), entries)
+                batch = Batch(topic_id, [EntryRun(0, at, at + len(entries), entries)])
                 taken += seconds(lambda batch=batch: store.apply(batch))  # type: ignore[misc]
             return len(made) / taken
 
@@ -147,7 +147,7 @@ def compare(workload: Workload) -> Iterator[Comparison]:
         log, topic_id = system.adapters.log, system.adapters.log.topic_id(EVENTS_TOPIC)
         shadow = system.adapters.store.shadow(topic_id)
         writer = KvWriter(log, shadow, topic_id, bury=False)
-        writer.process(0, 0, len(made), list(log.scan(EVENTS_TOPIC, 0, 0, len(made))))
+        writer.process([Run(0, 0, len(made), list(log.scan(EVENTS_TOPIC, 0, 0, len(made))))])
 
         def ours() -> None:
             if shadow.compare(lambda ends: None).total:

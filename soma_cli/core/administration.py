@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from soma_cli.core.errors import ConfigurationError, SomaError, UsageError
+from soma_cli.core.errors import SomaError
 from soma_cli.core.instants import now_us, parse_instant
 from soma_cli.core.operations import projections, read
-from soma_cli.core.operations.offsets import resolve_offset
 from soma_cli.core.ports import EventLog, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import (
@@ -32,8 +31,8 @@ from soma_cli.core.settings import Settings
 from soma_cli.core.wiring import Adapters, folder_health, local_files, settled_identity
 from soma_cli.core.workers.catch_up import check_same_log
 from soma_cli.core.workers.kv_writer import KV
-from soma_cli.core.workers.loop import Limits, Status, Worker
-from soma_cli.core.workers.projection import Projection
+from soma_cli.core.workers.loop import Status, Worker
+from soma_cli.core.workers.observation import Observer
 
 if TYPE_CHECKING:
     from soma_cli.core.eventing.dead_letters import DeadLetter
@@ -64,6 +63,9 @@ class Administration:
     def _apply_kv(self) -> None:
         projections.apply_kv(self._settings, self._log, self._store)
 
+    def _settle_kv(self) -> None:
+        projections.settle_kv_if_possible(self._settings, self._log, self._store)
+
     # --- the log read back ---
 
     def replay(self, selection: Selection | None = None) -> Iterator[dict[str, Any]]:
@@ -77,7 +79,7 @@ class Administration:
         epoch = projections.registered_epoch(self._log, self._store)
         stored = self._store.positions(self._log.topic_id(EVENTS_TOPIC))
         records = select(self._log, selection or Selection(), stored)
-        awaited = AwaitedEvents(self._log, self._store, epoch, self._apply_kv)
+        awaited = AwaitedEvents(self._log, self._store, epoch, self._settle_kv)
         return (replay_line(record, epoch, awaited) for record in records)
 
     def rebuild(
@@ -140,7 +142,7 @@ class Administration:
         epoch = projections.registered_epoch(self._log, self._store)
 
         def apply_kv() -> None:
-            projections.catch_up_kv(self._settings, self._log, self._store)
+            projections.settle_kv(self._settings, self._log, self._store)
 
         return retry(self._log, self._store, epoch, letter, force=force, apply_kv=apply_kv)
 
@@ -197,7 +199,7 @@ class Administration:
             plan,
             limits,
             actor=actor,
-            apply_kv=self._apply_kv,
+            apply_kv=self._settle_kv,
             progress=progress,
         )
 
@@ -247,37 +249,34 @@ class Administration:
         batch_size: int | None = None,
         max_rejects: int | None = None,
         report: Callable[[Status], None] = lambda status: None,
+        observer: Observer | None = None,
     ) -> Worker:
-        """A worker for `kv` or `vector`; call its `run()`, and set its `stop` from elsewhere to end it."""
-        if name in ("audit", "latest"):
-            raise ConfigurationError(
-                f"there is no {name} worker here: the embedded log keeps every event and needs no memory.{name}",
-                hint="run `soma consume all`",
-                code="not_in_profile",
-            )
-        projection: Projection
-        log, store, settings = self._log, self._store, self._settings
-        if projections.check_projection(name) == KV:
-            projection = projections.kv_writer(settings, log, store, max_rejects)
-        else:
-            index, embedder = self._index, self._adapters.embedder
-            projection = projections.vector_indexer(settings, log, store, index, embedder, max_rejects=max_rejects)
-        pace = settings.worker if batch_size is None else replace(settings.worker, batch_size=batch_size)
-        limits = Limits(until_end=until_end, max_events=max_events, start=self._start_offset(projection, start))
-        return Worker(self._log, projection, projections.group_name(settings, name), pace, limits, report)
+        """A worker; call its `run()`, and set its `stop` from elsewhere to end it.
 
-    def _start_offset(self, projection: Projection, start: str | None) -> int | None:
-        """An offset at or before the stored position: a worker may read again, never leave anything out."""
-        if start is None:
-            return None
-        stored = projection.positions().get(0, 0)
-        offset = resolve_offset(start, self._log.bounds(EVENTS_TOPIC)[0], stored)
-        if offset > stored:
-            raise UsageError(
-                f"--from {start} is offset {offset}, behind the stored position {stored}: events would be left out",
-                hint="leave --from out, or name an offset up to the stored position",
-            )
-        return offset
+        Names are those of `operations.workers.WORKERS`. Raises ConfigurationError for one that these settings have no
+        use for.
+        """
+        from soma_cli.core.operations.workers import make_worker
+
+        settings = self._settings
+        pace = settings.worker if batch_size is None else replace(settings.worker, batch_size=batch_size)
+        return make_worker(
+            replace(settings, worker=pace),
+            self._adapters,
+            name,
+            until_end=until_end,
+            max_events=max_events,
+            start=start,
+            max_rejects=max_rejects,
+            report=report,
+            observer=observer,
+        )
+
+    def worker_names(self) -> list[str]:
+        """The workers that `soma consume all` runs with these settings."""
+        from soma_cli.core.operations.workers import worker_names
+
+        return worker_names(self._settings, self._log)
 
     def lag(self, *, threshold: int | None = None, max_age_s: float | None = None) -> LagReport:
         """How far each projection is behind the log; applies nothing. Raises LogReplaced."""

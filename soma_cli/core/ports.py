@@ -109,7 +109,7 @@ class Copier(Consumer, Protocol):
     """A consumer whose output and position are one: what it publishes is committed with its offsets, or not at all.
 
     - published_once: readers see the records of a committed `publish` once, and nothing of one that did not commit.
-    - zombies_are_fenced: a member whose partitions were taken over since it polled raises Fenced, and publishes nothing.
+    - zombies_are_fenced: a member whose partitions were taken over since it polled raises Fenced, publishing nothing.
     """
 
     def publish(self, records: Sequence[NewRecord], offsets: Mapping[int, int]) -> None:

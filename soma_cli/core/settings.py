@@ -89,8 +89,8 @@ class LogSettings:
     instance_id: str | None = field(
         default=None,
         metadata=about(
-            "Name of this worker in its groups, unique within each; a worker that comes back under it within the session "
-            "timeout gets its partitions back without a rebalance (kafka).",
+            "Name of this worker in its groups, unique within each; a worker that comes back under it within the "
+            "session timeout gets its partitions back without a rebalance (kafka).",
             pattern=r"[A-Za-z0-9._-]+",
             pattern_doc="letters, digits, `.`, `_`, `-`",
         ),
@@ -98,7 +98,8 @@ class LogSettings:
     compaction_lag_s: float = field(
         default=7 * 86400.0,
         metadata=about(
-            "Seconds that every event of `memory.events` is kept before a newer one of its memory may replace it (kafka).",
+            "Seconds that every event of `memory.events` is kept before a newer one of its memory may replace it "
+            "(kafka).",
             above=0,
         ),
     )

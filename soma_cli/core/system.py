@@ -19,17 +19,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from soma_cli.core.embedding import check_embedding
-from soma_cli.core.errors import CheckFailed, EventRejected, NotFound, SomaError, UsageError
+from soma_cli.core.errors import CheckFailed, EventRejected, NotFound, ServiceUnavailable, SomaError, UsageError
 from soma_cli.core.event import DELETED, UPDATED, MemoryEvent
 from soma_cli.core.eventing.producer import Draft, build_event
 from soma_cli.core.instants import now_us, parse_instant
 from soma_cli.core.memory import MemoryState, Outcome
-from soma_cli.core.operations import projections, read, search, write
-from soma_cli.core.ports import EventLog, IndexQuery, MemoryStore, SearchMode, VectorIndex
+from soma_cli.core.operations import cached, projections, read, search, write
+from soma_cli.core.ports import Access, EventLog, IndexQuery, MemoryStore, SearchMode, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Position
 from soma_cli.core.results import HistoryEntry, Memory, Outcomes, ProduceResult, Receipt, SearchHit, WaitResult
 from soma_cli.core.settings import Settings
 from soma_cli.core.wiring import Adapters
+from soma_cli.core.workers.kv_writer import KvWriter
 from soma_cli.core.workers.vector_indexer import VectorIndexer
 
 if TYPE_CHECKING:
@@ -66,9 +67,10 @@ class MemorySystem:
     ServiceUnavailable where trying again helps.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, one_shot: bool = False) -> None:
+        """`one_shot`: for one call in a process of its own; what pays only over many calls is left out."""
         self.settings = settings
-        self.adapters = Adapters(settings)
+        self.adapters = Adapters(settings, one_shot=one_shot)
 
     def __enter__(self) -> MemorySystem:
         return self
@@ -219,10 +221,14 @@ class MemorySystem:
         if receipt is None:
             if changes:
                 write.check_version(read.live_state(self._store, event.id), draft.if_version, event.type)
-            projections.check_log(self._log, self._store)
+            if self._log.follows_itself:
+                projections.check_log(self._log, self._store)
             receipt = write.append_one(self._log, event)
+            if draft.key is not None and not self._log.follows_itself:
+                receipt.duplicate = None  # an earlier call's event may lie where kv has not come yet
         if wait is not None or event.if_version is not None:
             receipt.outcomes = self._settled(receipt, wait or "kv", wait_timeout_s)
+            receipt.duplicate = receipt.duplicate or receipt.outcomes.kv == Outcome.DUPLICATE.value
         return receipt
 
     def _settled(self, receipt: Receipt, what: WaitFor, timeout_s: float) -> Outcomes:
@@ -245,7 +251,10 @@ class MemorySystem:
         """Refuse at once what the indexer would bury: an embedding of the index's own model that does not fit it."""
         if event.embedding is None:
             return
-        identity = self._index.identity()
+        try:
+            identity = self._index.identity()
+        except ServiceUnavailable:
+            return  # writing needs the log alone
         same_model = identity.model_revision == event.model_revision
         if identity.dimension is not None and same_model and len(event.embedding) != identity.dimension:
             raise EventRejected(
@@ -272,9 +281,15 @@ class MemorySystem:
         from soma_cli.core.operations.lines import LineReader
         from soma_cli.core.operations.produce import BulkRun, produce
 
-        epoch = projections.registered_epoch(self._log, self._store)
-        reader = LineReader(self.settings.limits, namespace, key)
-        run = BulkRun(self._log, self._store, reader, epoch=epoch, apply_kv=self.apply_kv, rehearse=rehearse)
+        log, store = self._log, self._store
+        run = BulkRun(
+            log,
+            store,
+            LineReader(self.settings.limits, namespace, key),
+            epoch=lambda: projections.registered_epoch(log, store),
+            apply_kv=lambda: projections.settle_kv_if_possible(self.settings, log, store),
+            rehearse=rehearse,
+        )
         return produce(run, lines, progress)
 
     # --- reading ---
@@ -289,14 +304,15 @@ class MemorySystem:
     def fetch(self, id: str, *, at: str | None = None, fresh: bool = False) -> Memory:
         """Like `get`, but raises NotFound, which tells when, by whom and why a memory was forgotten.
 
-        `fresh` reads past any cache; the embedded profile has none.
+        `fresh` reads past the cache, where there is one.
         """
         id = read.check_id(id)
         self.apply_kv()
         if at is not None:
             return read.memory_of(read.state_at(self._store, id, at), None)
-        state = read.live_state(self._store, id)
-        access = self._store.access([id]).get(id)
+        reader = cached.Reader(self._store, None if fresh else self.adapters.cache)
+        state = read.checked_live(self._store, reader.state(id), id, hint=self._behind_hint)
+        access = self._access([id]).get(id)
         self._count_access([id])
         return read.memory_of(state, access)
 
@@ -311,7 +327,7 @@ class MemorySystem:
         self.apply_kv()
         since_us = None if since is None else parse_instant(since)
         states = self._store.list_states(namespace=namespace, since=since_us, limit=limit)
-        access = self._store.access([state.id for state in states])
+        access = self._access([state.id for state in states])
         return [read.memory_of(state, access.get(state.id)) for state in states]
 
     def search(
@@ -353,7 +369,22 @@ class MemorySystem:
         """The memory's state, a tombstone too. Raises NotFound."""
         id = read.check_id(id)
         self.apply_kv()
-        return read.known_state(self._store, id)
+        return read.known_state(self._store.states([id]).get(id), id, hint=self._behind_hint)
+
+    def _behind_hint(self) -> str:
+        """What to do about a memory that is not there: in a cluster, kv may only not have come to it."""
+        if self._log.follows_itself:
+            return ""
+        waiting = projections.events_behind(self._log, self._store)
+        return f"kv has {waiting:,} events to pass yet: try again, or store with --wait kv" if waiting else ""
+
+    def _access(self, ids: list[str]) -> dict[str, Access]:
+        """Statistics must not fail a read that the cache can answer."""
+        try:
+            return self._store.access(ids)
+        except ServiceUnavailable as error:
+            logger.warning("the accesses so far can't be told: %s", error.message)
+            return {}
 
     def _count_access(self, ids: list[str]) -> None:
         """Statistics must not fail a read: a full disk or a read-only folder costs the count, not the answer."""
@@ -373,12 +404,18 @@ class MemorySystem:
             self._log,
             self._store,
             self._index,
-            projections.kv_writer(self.settings, self._log, self._store),
+            self._passing_kv(),
             None if what == "kv" else self.indexer(),
             Position.parse(position),
             timeout_s,
             batch_size=self.settings.worker.batch_size,
         )
+
+    def _passing_kv(self) -> KvWriter:
+        """kv to wait for; where the workers apply, they also check the log."""
+        if self._log.follows_itself:
+            return projections.kv_writer(self.settings, self._log, self._store)
+        return KvWriter(self._log, self._store, self._log.topic_id(EVENTS_TOPIC))
 
     def apply_kv(self, progress: Progress | None = None) -> None:
         """Bring the canonical store up to the log. Reads do this first."""
@@ -386,6 +423,8 @@ class MemorySystem:
 
     def apply_vector(self, progress: Progress | None = None) -> int:
         """Bring the index up to the log; returns how many events it is behind where another indexer is at it."""
+        if not self._log.follows_itself:
+            return 0
         return projections.apply_vector(self.settings, self._log, self.indexer(), progress)
 
     def indexer(self) -> VectorIndexer:

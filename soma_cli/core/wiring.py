@@ -7,34 +7,49 @@ import threading
 from pathlib import Path
 
 from soma_cli.core.errors import ConfigurationError, LogReplaced
-from soma_cli.core.ports import Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
+from soma_cli.core.ports import Cache, Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
 from soma_cli.core.results import Finding
 from soma_cli.core.settings import Settings
 
 
-def open_log(settings: Settings, *, accept_new: bool = False) -> EventLog:
+def open_log(settings: Settings, *, accept_new: bool = False, one_shot: bool = False) -> EventLog:
     """Raises LogReplaced where there is a store but its log is gone: a new one is made only if that is accepted."""
-    if settings.log.kind == "sqlite":
-        from soma_cli.core.adapters.data_folder import open_data_folder
-        from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
+    if settings.log.kind == "kafka":
+        from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
 
-        folder = open_data_folder(settings.data_dir)
-        if not accept_new and settings.store.kind == "sqlite" and folder.store.exists() and not folder.log.exists():
-            raise LogReplaced(
-                f"the log {folder.log} is gone; the store that was made from it is still there",
-                hint="put the log back from a backup; or, to begin a new one, run `soma init --new-epoch`",
-            )
-        return SqliteEventLog(folder, poll_interval_s=settings.worker.poll_interval_s)
-    raise _not_yet("log.kind", settings.log.kind)
+        _needed(settings.log.bootstrap_servers, "log.bootstrap_servers", "kafka")
+        return KafkaEventLog(settings.log, one_shot=one_shot)
+    from soma_cli.core.adapters.data_folder import open_data_folder
+    from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
+
+    folder = open_data_folder(settings.data_dir)
+    if not accept_new and settings.store.kind == "sqlite" and folder.store.exists() and not folder.log.exists():
+        raise LogReplaced(
+            f"the log {folder.log} is gone; the store that was made from it is still there",
+            hint="put the log back from a backup; or, to begin a new one, run `soma init --new-epoch`",
+        )
+    return SqliteEventLog(folder, poll_interval_s=settings.worker.poll_interval_s)
 
 
-def open_store(settings: Settings) -> MemoryStore:
-    if settings.store.kind == "sqlite":
-        from soma_cli.core.adapters.data_folder import open_data_folder
-        from soma_cli.core.adapters.memory_store.sqlite import SqliteMemoryStore
+def open_store(settings: Settings, *, one_shot: bool = False) -> MemoryStore:
+    if settings.store.kind == "postgres":
+        from soma_cli.core.adapters.memory_store.postgres import PostgresMemoryStore
 
-        return SqliteMemoryStore(open_data_folder(settings.data_dir))
-    raise _not_yet("store.kind", settings.store.kind)
+        _needed(settings.store.dsn, "store.dsn", "postgres")
+        return PostgresMemoryStore(settings.store, one_shot=one_shot)
+    from soma_cli.core.adapters.data_folder import open_data_folder
+    from soma_cli.core.adapters.memory_store.sqlite import SqliteMemoryStore
+
+    return SqliteMemoryStore(open_data_folder(settings.data_dir))
+
+
+def open_cache(settings: Settings) -> Cache | None:
+    if settings.cache.kind == "none":
+        return None
+    from soma_cli.core.adapters.cache.redis import RedisCache
+
+    _needed(settings.cache.url, "cache.url", "redis")
+    return RedisCache(settings.cache)
 
 
 def local_files(settings: Settings) -> dict[str, Path]:
@@ -42,7 +57,7 @@ def local_files(settings: Settings) -> dict[str, Path]:
     from soma_cli.core.adapters.data_folder import DataFolder
 
     folder = DataFolder(settings.data_dir)
-    files = {"folder": folder.marker}
+    files = {"folder": folder.marker} if uses_folder(settings) else {}
     if settings.log.kind == "sqlite":
         files["log"] = folder.log
     if settings.store.kind == "sqlite":
@@ -50,6 +65,11 @@ def local_files(settings: Settings) -> dict[str, Path]:
     if settings.index.kind == "qdrant_edge":
         files["index"] = folder.index / "current"
     return files
+
+
+def uses_folder(settings: Settings) -> bool:
+    """Whether anything lies in the data folder."""
+    return settings.log.kind == "sqlite" or settings.store.kind == "sqlite" or settings.index.kind == "qdrant_edge"
 
 
 def folder_health(settings: Settings) -> list[Finding]:
@@ -60,13 +80,16 @@ def folder_health(settings: Settings) -> list[Finding]:
 
 
 def open_index(settings: Settings) -> VectorIndex:
-    if settings.index.kind == "qdrant_edge":
-        from soma_cli.core.adapters.data_folder import open_data_folder
-        from soma_cli.core.adapters.vector_index.qdrant_edge import QdrantEdgeIndex
+    if settings.index.kind == "qdrant":
+        from soma_cli.core.adapters.vector_index.qdrant import QdrantIndex
 
-        folder = open_data_folder(settings.data_dir)
-        return QdrantEdgeIndex(folder.index, language=settings.index.language, identity=settled_identity(settings))
-    raise _not_yet("index.kind", settings.index.kind)
+        _needed(settings.index.url, "index.url", "qdrant")
+        return QdrantIndex(settings.index, identity=settled_identity(settings))
+    from soma_cli.core.adapters.data_folder import open_data_folder
+    from soma_cli.core.adapters.vector_index.qdrant_edge import QdrantEdgeIndex
+
+    folder = open_data_folder(settings.data_dir)
+    return QdrantEdgeIndex(folder.index, language=settings.index.language, identity=settled_identity(settings))
 
 
 def settled_identity(settings: Settings) -> IndexIdentity:
@@ -85,6 +108,16 @@ def open_embedder(settings: Settings) -> Embedder | None:
     raise _not_yet("embedder.kind", settings.embedder.kind)
 
 
+def _needed(value: str | None, key: str, kind: str) -> None:
+    if not value:
+        variable = "SOMA_" + key.replace(".", "__").upper()
+        raise ConfigurationError(
+            f"{key} is not set, and {kind} needs it",
+            hint=f"set {key} in the settings file, or {variable}",
+            code="missing_setting",
+        )
+
+
 def _not_yet(key: str, kind: str) -> ConfigurationError:
     return ConfigurationError(
         f"{key} is {kind!r}, which this version of soma does not have",
@@ -94,14 +127,19 @@ def _not_yet(key: str, kind: str) -> ConfigurationError:
 
 
 class Adapters:
-    """The adapters of one system, made on first use and shared by its threads."""
+    """The adapters of one system, made on first use and shared by its threads.
 
-    def __init__(self, settings: Settings) -> None:
+    `one_shot`: one command in a process of its own; what pays only over many calls is left out.
+    """
+
+    def __init__(self, settings: Settings, *, one_shot: bool = False) -> None:
         self._settings = settings
+        self._one_shot = one_shot
         self._guard = threading.RLock()
         self._log: EventLog | None = None
         self._store: MemoryStore | None = None
         self._index: VectorIndex | None = None
+        self._cache: tuple[Cache | None] | None = None
         self._embedder: tuple[Embedder | None] | None = None
         self.accept_new_log = False
 
@@ -109,14 +147,14 @@ class Adapters:
     def log(self) -> EventLog:
         with self._guard:
             if self._log is None:
-                self._log = open_log(self._settings, accept_new=self.accept_new_log)
+                self._log = open_log(self._settings, accept_new=self.accept_new_log, one_shot=self._one_shot)
             return self._log
 
     @property
     def store(self) -> MemoryStore:
         with self._guard:
             if self._store is None:
-                self._store = open_store(self._settings)
+                self._store = open_store(self._settings, one_shot=self._one_shot)
             return self._store
 
     @property
@@ -125,6 +163,13 @@ class Adapters:
             if self._index is None:
                 self._index = open_index(self._settings)
             return self._index
+
+    @property
+    def cache(self) -> Cache | None:
+        with self._guard:
+            if self._cache is None:
+                self._cache = (open_cache(self._settings),)
+            return self._cache[0]
 
     @property
     def embedder(self) -> Embedder | None:
@@ -136,7 +181,8 @@ class Adapters:
     def close(self) -> None:
         with self._guard:
             embedder = self._embedder[0] if self._embedder else None
-            for adapter in (self._index, embedder, self._store, self._log):
+            cache = self._cache[0] if self._cache else None
+            for adapter in (self._index, embedder, cache, self._store, self._log):
                 if adapter is not None:
                     adapter.close()
-            self._log = self._store = self._index = self._embedder = None
+            self._log = self._store = self._index = self._cache = self._embedder = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from soma_cli.core.instants import MICROSECONDS
-from soma_cli.core.operations.projections import PROJECTIONS, group_name, registered_epoch
+from soma_cli.core.operations.projections import COPIES, group_name, registered_epoch
 from soma_cli.core.ports import Bounds, Committed, EventLog, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import Breach, GroupLag, LagReport, PartitionLag
@@ -34,9 +35,19 @@ def lag(
     """
     registered_epoch(log, store)
     topic_id = log.topic_id(EVENTS_TOPIC)
-    stored: dict[str, Callable[[str], dict[int, int]]] = {KV: store.positions, VECTOR: index.positions}
-    groups = [group_lag(log, group_name(settings, name), stored[name](topic_id), now) for name in PROJECTIONS]
+    stored: dict[str, Callable[[], dict[int, int]]] = {
+        KV: lambda: store.positions(topic_id),
+        VECTOR: lambda: index.positions(topic_id),
+    }
+    if not log.follows_itself:
+        stored |= {name: partial(committed_offsets, log, group_name(settings, name)) for name in COPIES}
+    groups = [group_lag(log, group_name(settings, name), positions(), now) for name, positions in stored.items()]
     return LagReport(groups, [breach for group in groups for breach in _breaches(group, threshold, max_age_s)])
+
+
+def committed_offsets(log: EventLog, group: str) -> dict[int, int]:
+    """The stored positions of workers that keep them in their group."""
+    return {partition: row.offset for partition, row in log.committed(group, EVENTS_TOPIC).items()}
 
 
 def group_lag(log: EventLog, group: str, positions: dict[int, int], now: int) -> GroupLag:

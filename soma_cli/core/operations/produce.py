@@ -10,7 +10,7 @@ from soma_cli.core.event import MemoryEvent, version_of
 from soma_cli.core.eventing.producer import append_events
 from soma_cli.core.memory import EventKey
 from soma_cli.core.operations.lines import Line, LineReader
-from soma_cli.core.operations.rehearsal import Rehearsal
+from soma_cli.core.operations.rehearsal import OffsetTable, Rehearsal
 from soma_cli.core.operations.write import check_same_content
 from soma_cli.core.ports import Appended, EventLog, JournalEntry, MemoryStore
 from soma_cli.core.results import ProduceResult
@@ -48,8 +48,8 @@ def produce(run: BulkRun, lines: Iterable[bytes], progress: Callable[[int], None
 class BulkRun:
     """One bulk run and its result so far. To `rehearse` is to find out which lines would be rejected.
 
-    What earlier batches appended is in the journal once `apply_kv` has brought that up to the log, so only the batch in
-    hand is held in memory.
+    What earlier batches appended is in the journal once `apply_kv` has brought that up to the log; only where workers do
+    that, in their own time, is it remembered where each event went, in some 50 bytes.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class BulkRun:
         store: MemoryStore,
         reader: LineReader,
         *,
-        epoch: int,
+        epoch: Callable[[], int],
         apply_kv: Callable[[], None],
         rehearse: bool = False,
     ) -> None:
@@ -70,6 +70,7 @@ class BulkRun:
         self._apply_kv = apply_kv
         self._rehearsal = Rehearsal() if rehearse else None
         self._journal_is_current = False
+        self._appended = OffsetTable()
 
     def append(self, lines: list[Line]) -> None:
         batch = _Batch(self._journal(lines))
@@ -110,6 +111,8 @@ class BulkRun:
             if not line.replayed:
                 check_same_content(line.event, entry.event, entry.position, line.filled_in)
             return True
+        if line.key in self._appended:
+            return True
         if (earlier := batch.first.get(line.key)) is not None:
             if not line.replayed:
                 check_same_content(line.event, earlier.event.value, earlier.number, line.filled_in)
@@ -123,8 +126,8 @@ class BulkRun:
             self._flush(batch)
         if key is None:
             _replace_if_version(line.event, _NEVER)
-        elif key in batch.versions:
-            _replace_if_version(line.event, batch.versions[key])
+        elif (version := self._version(key, batch)) is not None:
+            _replace_if_version(line.event, version)
         elif self._rehearsal is None or key not in self._rehearsal:
             raise EventRejected(
                 f"the event waits for event {key[1]} of its memory, which is neither here nor in an earlier line",
@@ -133,12 +136,23 @@ class BulkRun:
                 code="if_version",
             )
 
+    def _version(self, key: EventKey, batch: _Batch) -> int | None:
+        """The version that an event of an earlier line, or of an earlier run, made in this log."""
+        if (entry := batch.journal.get(key)) is not None:
+            return entry.version
+        offset = batch.appended.get(key)
+        if offset is None:
+            offset = self._appended.get(key)
+        return None if offset is None else version_of(self._epoch(), offset)
+
     def _flush(self, batch: _Batch) -> None:
         if batch.pending and self._rehearsal is None:
             appended = append_events(self._log, [line.event for line in batch.pending])
-            self._journal_is_current = False
             for line, receipt in zip(batch.pending, appended, strict=True):
-                batch.versions[line.key] = version_of(self._epoch, receipt.position.offset)
+                batch.appended[line.key] = receipt.position.offset
+                if not self._log.follows_itself and (line.settled or line.replayed):
+                    self._appended.put(line.key, receipt.position.offset)
+            self._journal_is_current = not self._log.follows_itself
             self._count(appended)
         self.result.accepted += len(batch.pending)
         batch.pending.clear()
@@ -155,7 +169,7 @@ class _Batch:
 
     def __init__(self, journal: dict[EventKey, JournalEntry]) -> None:
         self.journal = journal
-        self.versions = {key: entry.version for key, entry in journal.items()}
+        self.appended: dict[EventKey, int] = {}
         self.first: dict[EventKey, Line] = {}
         self.pending: list[Line] = []
 

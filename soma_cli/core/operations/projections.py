@@ -1,4 +1,5 @@
-"""The projections of one system: made once, brought up to date where readers do that themselves."""
+"""The projections of one system: made once; brought up to date by readers themselves where the log is embedded, and
+waited for where workers do that."""
 
 from __future__ import annotations
 
@@ -7,20 +8,28 @@ import time
 from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary
 
-from soma_cli.core.errors import ServiceUnavailable, TooManyRejects, UsageError
-from soma_cli.core.ports import Embedder, EventLog, IndexShadow, MemoryStore, VectorIndex
+from soma_cli.core.errors import ServiceUnavailable, TooManyRejects, UsageError, WaitTimedOut
+from soma_cli.core.ports import Cache, Embedder, EventLog, IndexShadow, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings
+from soma_cli.core.workers.audit_writer import AUDIT
 from soma_cli.core.workers.catch_up import catch_up, check_same_log, ends_of
-from soma_cli.core.workers.kv_writer import KV, KvWriter
-from soma_cli.core.workers.vector_indexer import VECTOR, VectorIndexer
+from soma_cli.core.workers.kv_writer import KV, KvWriter, WrittenThrough
+from soma_cli.core.workers.latest_publisher import LATEST
+from soma_cli.core.workers.projection import Behind
+from soma_cli.core.workers.vector_indexer import VECTOR, FollowKv, VectorIndexer
 
 logger = logging.getLogger("soma")
 
 SEARCH_PATIENCE_S = 0.25
 """How long a search helps a busy indexer along before it looks at what is there."""
+SETTLE_S = 30.0
+"""How long a command waits for the kv worker to pass what it must see."""
+_LOOK_EVERY_S = 0.02
 
 PROJECTIONS = (KV, VECTOR)
+COPIES = (AUDIT, LATEST)
+"""What only a log that is compacted has: topics that workers derive from it."""
 
 
 def group_name(settings: Settings, projection: str) -> str:
@@ -49,12 +58,25 @@ def check_log(log: EventLog, store: MemoryStore) -> None:
         _same_log[store] = topic_id
 
 
-def kv_writer(settings: Settings, log: EventLog, store: MemoryStore, max_rejects: int | None = None) -> KvWriter:
+def kv_writer(
+    settings: Settings,
+    log: EventLog,
+    store: MemoryStore,
+    max_rejects: int | None = None,
+    cache: Cache | None = None,
+) -> KvWriter:
     """Raises LogReplaced, LogBehind."""
     check_log(log, store)
     limit = settings.worker.max_rejects_in_a_row if max_rejects is None else max_rejects
     topic_id = log.topic_id(EVENTS_TOPIC)
-    return KvWriter(log, store, topic_id, max_rejects_in_a_row=limit, rejects_before=store.trailing_rejects)
+    return KvWriter(
+        log,
+        store,
+        topic_id,
+        max_rejects_in_a_row=limit,
+        rejects_before=lambda partition, most: store.trailing_rejects(topic_id, partition, most),
+        written_through=None if cache is None else WrittenThrough(store, cache),
+    )
 
 
 def vector_indexer(
@@ -67,36 +89,62 @@ def vector_indexer(
     max_rejects: int | None = None,
     bury: bool = True,
 ) -> VectorIndexer:
-    """The embedded store's readers apply what the log holds, so here the indexer does not wait for kv: it helps.
-
-    With `bury` off, for a rebuild, bad vectors don't stop it either: the live index has stopped, or been let on.
-    """
-    kv = kv_writer(settings, log, store)
+    """With `bury` off, for a rebuild, bad vectors don't stop it either: the live index has stopped, or been let on."""
     limit = settings.worker.max_rejects_in_a_row if max_rejects is None else max_rejects
-
-    def follow(partition: int, end: int) -> None:
-        catch_up(log, kv, {partition: end}, batch_size=settings.worker.batch_size)
-
     return VectorIndexer(
         log,
         store,
         index,
         log.topic_id(EVENTS_TOPIC),
-        follow=follow,
+        epoch=registered_epoch(log, store),
+        follow=follow_kv(settings, log, store),
         embedder=embedder,
         text_pointers=settings.index.text_pointers,
         max_rejects_in_a_row=limit if bury else 0,
         bury=bury,
+        asks=bury and settings.embedder.via == "topics",
     )
+
+
+def follow_kv(settings: Settings, log: EventLog, store: MemoryStore) -> FollowKv:
+    """How the other projections follow kv. Where readers apply what the log holds, so do these; else they wait."""
+    if not log.follows_itself:
+        return lambda ends: check_passed_by_kv(store, log.topic_id(EVENTS_TOPIC), ends)
+    kv = kv_writer(settings, log, store)
+
+    def follow(ends: Mapping[int, int]) -> None:
+        catch_up(log, kv, ends, batch_size=settings.worker.batch_size)
+
+    return follow
+
+
+def check_passed_by_kv(store: MemoryStore, topic_id: str, ends: Mapping[int, int]) -> None:
+    """Raises Behind where kv has not passed these ends."""
+    passed = store.positions(topic_id)
+    behind = [(partition, end) for partition, end in ends.items() if passed.get(partition, 0) < end]
+    if behind:
+        partition, end = behind[0]
+        raise Behind(
+            f"kv is at {EVENTS_TOPIC}/{partition}@{passed.get(partition, 0)} and has yet to pass offset {end - 1}; "
+            "is `soma consume kv` running?"
+        )
+
+
+def events_behind(log: EventLog, store: MemoryStore) -> int:
+    """Offsets that kv has yet to pass, in all partitions."""
+    passed = store.positions(log.topic_id(EVENTS_TOPIC))
+    return sum(max(0, end - passed.get(partition, 0)) for partition, end in ends_of(log).items())
 
 
 def apply_kv(
     settings: Settings, log: EventLog, store: MemoryStore, progress: Callable[[int], None] | None = None
 ) -> None:
-    """Bring the canonical store to the end that the log has now, for a reader.
+    """For a reader: bring the embedded store to the end that the log has now. In a cluster that is the workers' task.
 
     Where too many bad records in a row stop it, what is there is read all the same, with a warning.
     """
+    if not log.follows_itself:
+        return
     try:
         catch_up_kv(settings, log, store, progress)
     except TooManyRejects as storm:
@@ -111,14 +159,46 @@ def catch_up_kv(
     catch_up(log, kv, ends_of(log), batch_size=settings.worker.batch_size, progress=progress)
 
 
+def settle_kv(settings: Settings, log: EventLog, store: MemoryStore, timeout_s: float = SETTLE_S) -> None:
+    """kv has passed the end that the log has now: embedded by applying it, in a cluster by waiting for the worker.
+
+    Raises WaitTimedOut, and what `catch_up_kv` raises.
+    """
+    if log.follows_itself:
+        catch_up_kv(settings, log, store)
+        return None
+    ends, topic_id = ends_of(log), log.topic_id(EVENTS_TOPIC)
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return check_passed_by_kv(store, topic_id, ends)
+        except Behind as behind:
+            if time.monotonic() >= deadline:
+                raise WaitTimedOut(
+                    f"after {timeout_s:g} s, {behind.message}", hint="see `soma lag`, then try again", code="kv_behind"
+                ) from behind
+        time.sleep(_LOOK_EVERY_S)
+
+
+def settle_kv_if_possible(settings: Settings, log: EventLog, store: MemoryStore) -> None:
+    """The same for what does not depend on it: where kv stays behind, a warning."""
+    try:
+        settle_kv(settings, log, store)
+    except (WaitTimedOut, TooManyRejects) as error:
+        logger.warning("what follows is not up to date: %s", error.message)
+
+
 def apply_vector(
     settings: Settings, log: EventLog, indexer: VectorIndexer, progress: Callable[[int], None] | None = None
 ) -> int:
-    """Bring the index to the log's end, and return how many records it is behind still.
+    """For a search: bring the index to the log's end, and return how many records it is behind still. In a cluster that
+    is the workers' task.
 
     With an indexer at work elsewhere it helps for a moment only and leaves it the rest; without one it does all. An
     embedder that is away, or kv stopped by bad records, leaves the rest undone, with a warning.
     """
+    if not log.follows_itself:
+        return 0
     try:
         return _apply_vector(settings, log, indexer, progress)
     except (ServiceUnavailable, TooManyRejects) as error:

@@ -39,17 +39,23 @@ def memory_of(state: MemoryState, access: Access | None) -> Memory:
     )
 
 
-def known_state(store: MemoryStore, id: str) -> MemoryState:
+def known_state(state: MemoryState | None, id: str, hint: Callable[[], str] = lambda: "") -> MemoryState:
     """The state of a memory, live or deleted. Raises NotFound where there never was one."""
-    state = store.states([id]).get(id)
     if state is None:
-        raise NotFound(f"there is no memory {id}", details={"id": id})
+        raise NotFound(f"there is no memory {id}", hint=hint(), details={"id": id})
     return state
 
 
 def live_state(store: MemoryStore, id: str) -> MemoryState:
     """The state of a live memory. Raises NotFound, which says when, by whom and why a deleted one was forgotten."""
-    state = known_state(store, id)
+    return checked_live(store, store.states([id]).get(id), id)
+
+
+def checked_live(
+    store: MemoryStore, found: MemoryState | None, id: str, hint: Callable[[], str] = lambda: ""
+) -> MemoryState:
+    """The same of a state that was read already."""
+    state = known_state(found, id, hint)
     if state.deleted:
         raise forgotten(store, state, store.history(id))
     return state
@@ -57,8 +63,10 @@ def live_state(store: MemoryStore, id: str) -> MemoryState:
 
 def state_at(store: MemoryStore, id: str, at: str) -> MemoryState:
     """The state as it was known at a time, or after the event at a position. Raises NotFound."""
-    within = _bound(store, at)
-    entries = [entry for entry in store.history(id) if within(entry)]
+    within, history = _bound(store, at), store.history(id)
+    if "@" in at:
+        _check_same_partition(history, Position.parse(at))
+    entries = [entry for entry in history if within(entry)]
     state = replayed_state(entries)
     if state is None:
         raise NotFound(f"there was no memory {id} at {at}", details={"id": id, "at": at})
@@ -78,6 +86,16 @@ def _bound(store: MemoryStore, at: str) -> Callable[[JournalEntry], bool]:
         return lambda entry: entry.position.partition == position.partition and entry.version <= newest
     instant = parse_instant(at)
     return lambda entry: entry.appended_at <= instant
+
+
+def _check_same_partition(history: list[JournalEntry], position: Position) -> None:
+    """A position orders the events of its own partition only. Raises UsageError."""
+    elsewhere = [entry.position for entry in history if entry.position.partition != position.partition]
+    if history and len(elsewhere) == len(history):
+        raise UsageError(
+            f"{position} says nothing about {history[0].id}: its events lie in partition {elsewhere[0].partition}",
+            hint="name a position of that partition, or a time",
+        )
 
 
 def _check_passed(store: MemoryStore, epoch: int, position: Position) -> None:
@@ -176,22 +194,23 @@ def _object(value: bytes | None) -> dict[str, Any] | None:
 
 def _pending(log: EventLog, positions: dict[int, int], epoch: int, id: str) -> list[HistoryEntry]:
     found = []
-    for partition, bounds in log.bounds(EVENTS_TOPIC).items():
-        for record in log.scan(EVENTS_TOPIC, partition, positions.get(partition, 0), bounds.end, id.encode()):
-            try:
-                event = decode_event(record)
-            except InputRejected:
-                event = None
-            found.append(
-                HistoryEntry(
-                    position=str(record.position),
-                    event_id=event.event_id if event else None,
-                    type=event.type if event else None,
-                    appended_at=format_instant(record.appended_at),
-                    outcome="pending",
-                    version=version_of(epoch, record.offset),
-                    note="",
-                    event=_object(record.value),
-                )
+    partition = log.partitions_of(EVENTS_TOPIC, [id.encode()])[0]
+    bounds = log.bounds(EVENTS_TOPIC)[partition]
+    for record in log.scan(EVENTS_TOPIC, partition, positions.get(partition, 0), bounds.end, id.encode()):
+        try:
+            event = decode_event(record)
+        except InputRejected:
+            event = None
+        found.append(
+            HistoryEntry(
+                position=str(record.position),
+                event_id=event.event_id if event else None,
+                type=event.type if event else None,
+                appended_at=format_instant(record.appended_at),
+                outcome="pending",
+                version=version_of(epoch, record.offset),
+                note="",
+                event=_object(record.value),
             )
+        )
     return found

@@ -6,21 +6,28 @@ up after it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from soma_cli.core.errors import ConfigurationError, DataFolderError, LogBehind, TooManyRejects
+from soma_cli.core.eventing.audit import audit_end, audit_gap
+from soma_cli.core.instants import MICROSECONDS, now_us
 from soma_cli.core.operations.projections import kv_writer, vector_indexer
 from soma_cli.core.ports import Difference, Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
-from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC
 from soma_cli.core.results import Rebuild
 from soma_cli.core.settings import Settings
 from soma_cli.core.workers.catch_up import catch_up, ends_of
 from soma_cli.core.workers.kv_writer import KV, KvWriter
 from soma_cli.core.workers.vector_indexer import VECTOR
 
+logger = logging.getLogger("soma")
+
 _BATCH = 2000
+AUDIT_PATIENCE_S = 60.0
+"""Events younger than this need not be in the audit yet."""
 
 Progress = Callable[[int], None]
 Decide = Callable[[Rebuild], bool]
@@ -30,9 +37,11 @@ Decide = Callable[[Rebuild], bool]
 def rebuild_kv(settings: Settings, log: EventLog, store: MemoryStore, decide: Decide, progress: Progress) -> Rebuild:
     """Fold the whole log into a shadow of the canonical tables. Access statistics stay as they are."""
     began = time.monotonic()
-    # A log that lost events, or bad records that stop kv: the live tables may be behind, and are compared as they are.
-    with suppress(LogBehind, TooManyRejects):
-        catch_up(log, kv_writer(settings, log, store), ends_of(log), batch_size=_BATCH)
+    if log.follows_itself:
+        # A log that lost events, or bad records that stop kv: the live tables may be behind; compared as they are.
+        with suppress(LogBehind, TooManyRejects):
+            catch_up(log, kv_writer(settings, log, store), ends_of(log), batch_size=_BATCH)
+    _warn_of_audit(log)
     topic_id = log.topic_id(EVENTS_TOPIC)
     shadow = store.shadow(topic_id)
     writer = KvWriter(log, shadow, topic_id, bury=False)
@@ -66,6 +75,7 @@ def rebuild_vector(
 ) -> Rebuild:
     """Index every live memory into a new collection of the given identity."""
     began = time.monotonic()
+    _warn_of_audit(log)
     _refresh(settings, log, store, index, embedder)
     shadow = index.shadow(identity)
     indexer = vector_indexer(settings, log, store, shadow, embedder, bury=False)
@@ -74,7 +84,10 @@ def rebuild_vector(
         return log.partitions_of(EVENTS_TOPIC, [id.encode() for id in ids])
 
     def follow() -> None:
-        catch_up(log, indexer, ends_of(log), batch_size=_BATCH, progress=progress)
+        """As far as kv has come: a rebuild does not wait for what is appended meanwhile."""
+        passed = store.positions(log.topic_id(EVENTS_TOPIC))
+        ends = ends_of(log) if log.follows_itself else passed
+        catch_up(log, indexer, ends, batch_size=_BATCH, progress=progress)
 
     try:
         follow()
@@ -89,10 +102,30 @@ def rebuild_vector(
     return result
 
 
+def _warn_of_audit(log: EventLog) -> None:
+    """A rebuild that reads what compaction left, because the audit lacks it, may lack states and history."""
+    if log.compacted_before(EVENTS_TOPIC) is None:
+        return
+    gaps = audit_gap(log, now_us() - int(AUDIT_PATIENCE_S * MICROSECONDS))
+    if not gaps:
+        return
+    topic_id = log.topic_id(EVENTS_TOPIC)
+    empty = all(audit_end(log, partition, topic_id) == 0 for partition in log.bounds(EVENTS_TOPIC))
+    logger.warning(
+        "%s is %s: it lacks %s older events, and what was compacted away of them cannot be rebuilt; run "
+        "`soma consume audit`",
+        AUDIT_TOPIC,
+        "empty" if empty else "behind",
+        f"{sum(gaps.values()):,}",
+    )
+
+
 def _refresh(
     settings: Settings, log: EventLog, store: MemoryStore, index: VectorIndex, embedder: Embedder | None
 ) -> None:
     """Compare with an index that is up to date, where the live one can be brought there at all."""
+    if not log.follows_itself:
+        return
     try:
         live = vector_indexer(settings, log, store, index, embedder)
         catch_up(log, live, ends_of(log), batch_size=settings.worker.batch_size)

@@ -1,4 +1,4 @@
-"""What a rehearsed bulk run would have appended, remembered in some 50 bytes a line."""
+"""What a bulk run has appended, or would have if it were not rehearsed, remembered in some 50 bytes a line."""
 
 from __future__ import annotations
 
@@ -38,6 +38,22 @@ class Rehearsal:
             return None
         same_time = given is None or self._seen.get(_hash(*line.key, "timestamp")) == _hash(given)
         return earlier == content and same_time
+
+
+class OffsetTable:
+    """Where the events of a bulk run were appended. A hash of 64 bits stands for each, as above."""
+
+    def __init__(self) -> None:
+        self._offsets = _HashTable()
+
+    def __contains__(self, key: EventKey) -> bool:
+        return self.get(key) is not None
+
+    def get(self, key: EventKey) -> int | None:
+        return self._offsets.get(_hash(*key))
+
+    def put(self, key: EventKey, offset: int) -> None:
+        self._offsets.put(_hash(*key), offset)
 
 
 def _hash(*texts: str) -> int:

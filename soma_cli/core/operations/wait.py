@@ -16,7 +16,7 @@ from soma_cli.core.workers.kv_writer import KV
 from soma_cli.core.workers.projection import Projection
 from soma_cli.core.workers.vector_indexer import VECTOR
 
-_LOOK_EVERY_S = 0.05
+_LOOK_EVERY_S = 0.02
 
 
 def wait(
@@ -67,14 +67,14 @@ def _reach(
     """A batch at a time, so that a long backlog does not outlast the time; one batch is tried in any case."""
     while (stored := projection.positions().get(at.partition, 0)) <= at.offset:
         target = min(at.offset + 1, log.bounds(EVENTS_TOPIC)[at.partition].end, stored + batch_size)
-        if target > stored:
+        if target > stored and log.follows_itself:
             catch_up(log, projection, {at.partition: target}, batch_size=batch_size)
             if projection.positions().get(at.partition, 0) > at.offset:
                 return
         left = began + timeout_s - time.monotonic()
         if left <= 0:
             raise _timed_out(projection, at, timeout_s)
-        if target <= stored:
+        if target <= stored or not log.follows_itself:
             time.sleep(min(_LOOK_EVERY_S, left))
 
 

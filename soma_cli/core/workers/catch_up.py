@@ -1,14 +1,16 @@
-"""Bring a projection up to date without a consumer: what reads do first, and rebuilds do wholly."""
+"""Bring a projection up to date without a consumer: what embedded reads do first, and rebuilds do wholly."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 from soma_cli.core.errors import LogBehind
-from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore, PositionMismatch
+from soma_cli.core.eventing.audit import runs_of
+from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore, PositionMismatch, Run
 from soma_cli.core.record import EVENTS_TOPIC, Position, Record
-from soma_cli.core.workers.projection import Projection, Tally
+from soma_cli.core.workers.projection import Projection
 
 
 def ends_of(log: EventLog) -> dict[int, int]:
@@ -31,15 +33,25 @@ def catch_up(
     `progress` is told the number of records of each batch.
     """
     for partition, end in ends.items():
-        while (start := projection.positions().get(partition, 0)) < end:
+        for run in _runs_to(log, projection, partition, end, batch_size):
             if deadline is not None and time.monotonic() >= deadline:
                 return False
-            tally = _one_batch(log, projection, partition, start, min(end, start + batch_size))
-            if progress is not None:
-                progress(tally.read)
-        if start > end:
-            check_in_range(log, projection.name, partition, start)
+            with suppress(PositionMismatch):
+                tally = projection.process([run])
+                if progress is not None:
+                    progress(tally.read)
     return True
+
+
+def _runs_to(log: EventLog, projection: Projection, partition: int, end: int, batch_size: int) -> Iterator[Run]:
+    """Runs up to `end`, begun anew at the stored position whenever that is not where the last run led."""
+    while (start := projection.positions().get(partition, 0)) < end:
+        for run in runs_of(log, partition, start, end, batch_size):
+            yield run
+            if projection.positions().get(partition, 0) != run.end:
+                break
+    if start > end:
+        check_in_range(log, projection.name, partition, start)
 
 
 _REMEDY = (
@@ -83,11 +95,3 @@ def check_in_range(log: EventLog, projection: str, partition: int, stored: int) 
             hint=_REMEDY,
             details={"projection": projection, "partition": partition, "stored": stored, "end": end},
         )
-
-
-def _one_batch(log: EventLog, projection: Projection, partition: int, start: int, end: int) -> Tally:
-    records = list(log.scan(EVENTS_TOPIC, partition, start, end))
-    try:
-        return projection.process(partition, start, end, records)
-    except PositionMismatch:
-        return Tally()

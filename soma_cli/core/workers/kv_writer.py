@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
-from soma_cli.core.errors import EventRejected, InputRejected, ValueRefused
+from soma_cli.core.errors import EventRejected, InputRejected, SomaError, ValueRefused
 from soma_cli.core.event import decode_event
 from soma_cli.core.eventing.dead_letters import attempts_of, letter
-from soma_cli.core.memory import Entry, Outcome
-from soma_cli.core.ports import Applied, Batch, CanonicalTables, EventLog
+from soma_cli.core.memory import Entry, MemoryState, Outcome
+from soma_cli.core.ports import Applied, Batch, Cache, CanonicalTables, EntryRun, EventLog, MemoryStore, Run
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.workers.projection import PoisonStorm, Tally
 
+logger = logging.getLogger("soma")
+
 KV = "kv"
+
+RejectsBefore = Callable[[int, int], int]
+"""How many of a partition's newest positions in a row were rejected, counted up to a limit."""
 
 
 def judge(record: Record) -> Entry:
@@ -26,9 +32,8 @@ def judge(record: Record) -> Entry:
 class KvWriter:
     """Projection into the canonical tables, live or shadow.
 
-    `max_rejects_in_a_row` = 0 means that any number is allowed; `rejects_before` counts those
-    just passed, up to a limit.
-    Without `bury` (for a rebuild, whose live counterpart has done it) no dead letters are written.
+    `max_rejects_in_a_row` = 0 means that any number is allowed in a partition; `rejects_before` counts those just
+    passed. Without `bury` (for a rebuild, whose live counterpart has done it) no dead letters are written.
     """
 
     name = KV
@@ -40,8 +45,9 @@ class KvWriter:
         topic_id: str,
         *,
         max_rejects_in_a_row: int = 0,
-        rejects_before: Callable[[int], int] = lambda limit: 0,
+        rejects_before: RejectsBefore = lambda partition, limit: 0,
         bury: bool = True,
+        written_through: WrittenThrough | None = None,
     ) -> None:
         self._log = log
         self._tables = tables
@@ -49,54 +55,67 @@ class KvWriter:
         self._max_rejects = max_rejects_in_a_row
         self._rejects_before = rejects_before
         self._buries = bury
+        self._written_through = written_through
 
     def positions(self) -> dict[int, int]:
         return self._tables.positions(self._topic_id)
 
-    def process(self, partition: int, start: int, end: int, records: Sequence[Record]) -> Tally:
-        entries = [judge(record) for record in records]
-        allowed = self._allowed(partition, entries)
-        if allowed < len(entries):
-            stop = entries[allowed].record.offset
-            done = self._apply(partition, start, stop, entries[:allowed])
-            raise _poison_storm(entries[allowed], self._max_rejects, done)
-        return self._apply(partition, start, end, entries)
+    def process(self, runs: Sequence[Run]) -> Tally:
+        judged = [self._judged(run) for run in runs]
+        storms = [storm for run in judged if (storm := self._storm(run)) is not None]
+        if not storms:
+            return self._apply(judged)
+        stops = {entry.record.partition: entry.record.offset for entry in storms}
+        before = [_up_to(run, stops[run.partition]) if run.partition in stops else run for run in judged]
+        done = self._apply(before)
+        raise _poison_storm(storms[0], self._max_rejects, done, {run.partition: run.end for run in before})
 
-    def _allowed(self, partition: int, entries: list[Entry]) -> int:
-        """How many entries come before the reject that is one too many in a row."""
-        if not self._max_rejects or all(entry.rejection is None for entry in entries):
-            return len(entries)
+    def _judged(self, run: Run) -> EntryRun:
+        """What is wrong with a record for good, by the record alone; and whether its key belongs in the partition."""
+        entries = [judge(record) for record in run.records]
+        good = [number for number, entry in enumerate(entries) if entry.event is not None]
+        keys = [run.records[number].key or b"" for number in good]
+        for number, partition in zip(good, self._log.partitions_of(EVENTS_TOPIC, keys), strict=True):
+            if partition != run.partition:
+                entries[number] = _misplaced(run.records[number], partition)
+        return EntryRun(run.partition, run.start, run.end, entries)
+
+    def _storm(self, run: EntryRun) -> Entry | None:
+        """The reject that is one too many in a row of this partition."""
+        if not self._max_rejects or all(entry.rejection is None for entry in run.entries):
+            return None
         # The store counts, not this process: else a worker that is restarted would drain the log bit by bit, and one
         # that was idle would miss the good records that other processes applied meanwhile.
-        streak = self._rejects_before(self._max_rejects)
-        stored = self.positions().get(partition, 0)
-        for number, entry in enumerate(entries):
+        streak = self._rejects_before(run.partition, self._max_rejects)
+        stored = self.positions().get(run.partition, 0)
+        for entry in run.entries:
             if entry.record.offset < stored:
                 continue
             streak = streak + 1 if entry.rejection is not None else 0
             if streak > self._max_rejects:
-                return number
-        return len(entries)
+                return entry
+        return None
 
-    def _apply(self, partition: int, start: int, end: int, entries: list[Entry]) -> Tally:
-        self._bury([entry for entry in entries if entry.rejection is not None])
+    def _apply(self, runs: list[EntryRun]) -> Tally:
+        self._bury([entry for run in runs for entry in run.entries if entry.rejection is not None])
         try:
-            applied = self._tables.apply(Batch(self._topic_id, partition, start, end, entries))
+            applied = self._tables.apply(Batch(self._topic_id, runs))
         except ValueRefused as error:
-            return self._isolate(partition, start, end, entries, error)
-        return _tally(applied, len(entries))
+            return self._isolate(runs, error)
+        if self._written_through is not None:
+            self._written_through(applied, runs)
+        return _tally(applied, sum(len(run.entries) for run in runs))
 
-    def _isolate(self, partition: int, start: int, end: int, entries: list[Entry], error: ValueRefused) -> Tally:
+    def _isolate(self, runs: list[EntryRun], error: ValueRefused) -> Tally:
         """The store refused something in the batch: apply it by halves, so that only what it can't hold is lost."""
-        if len(entries) == 1:
-            refused = Entry(
-                entries[0].record, None, EventRejected(error.message, pointer=error.pointer, code=error.code)
-            )
-            return self._apply(partition, start, end, [refused])
-        half = len(entries) // 2
-        middle = entries[half].record.offset
-        tally = self._apply(partition, start, middle, entries[:half])
-        tally.add(self._apply(partition, middle, end, entries[half:]))
+        halves = [[run] for run in runs] if len(runs) > 1 else _halved(runs[0])
+        if len(halves) == 1:
+            refused = EventRejected(error.message, pointer=error.pointer, code=error.code)
+            run = runs[0]
+            return self._apply([run._replace(entries=[Entry(entry.record, None, refused) for entry in run.entries])])
+        tally = Tally()
+        for half in halves:
+            tally.add(self._apply(half))
         return tally
 
     def _bury(self, rejected: list[Entry]) -> None:
@@ -128,7 +147,55 @@ def _tally(applied: Applied, read: int) -> Tally:
     return tally
 
 
-def _poison_storm(entry: Entry, limit: int, done: Tally) -> PoisonStorm:
+def _misplaced(record: Record, partition: int) -> Entry:
+    error = EventRejected(
+        f"the record lies in partition {record.partition}; its key belongs in {partition}",
+        hint="produce with the partitioner murmur2_random, as soma does",
+        code="wrong_partition",
+    )
+    return Entry(record, None, error)
+
+
+def _up_to(run: EntryRun, stop: int) -> EntryRun:
+    return run._replace(end=stop, entries=[entry for entry in run.entries if entry.record.offset < stop])
+
+
+def _halved(run: EntryRun) -> list[list[EntryRun]]:
+    """Two runs that join up; one where there is nothing to part."""
+    if len(run.entries) < 2:
+        return [[run]]
+    half = len(run.entries) // 2
+    middle = run.entries[half].record.offset
+    first = run._replace(end=middle, entries=run.entries[:half])
+    return [[first], [run._replace(start=middle, entries=run.entries[half:])]]
+
+
+class WrittenThrough:
+    """Every new state to the cache, once it is durable. A cache that is away costs nothing but its hits.
+
+    What was redelivered is put again: the process that applied it may have died before it came to that.
+    """
+
+    def __init__(self, store: MemoryStore, cache: Cache) -> None:
+        self._store = store
+        self._cache = cache
+
+    def __call__(self, applied: Applied, runs: Sequence[EntryRun]) -> None:
+        try:
+            self._cache.put(self._states(applied, runs))
+        except SomaError as error:
+            logger.debug("new states were not cached: %s", error.message)
+
+    def _states(self, applied: Applied, runs: Sequence[EntryRun]) -> list[MemoryState]:
+        decided = (item.state for item in applied.decisions if item.outcome is Outcome.APPLIED)
+        newest = {state.id: state for state in decided if state is not None}
+        if applied.redelivered:
+            events = (entry.event for run in runs for entry in run.entries)
+            newest = self._store.states({event.id for event in events if event is not None})
+        return list(newest.values())
+
+
+def _poison_storm(entry: Entry, limit: int, done: Tally, positions: dict[int, int]) -> PoisonStorm:
     assert entry.rejection is not None
     return PoisonStorm(
         f"kv stopped before {EVENTS_TOPIC}/{entry.record.partition}@{entry.record.offset}: more than {limit} records "
@@ -136,5 +203,5 @@ def _poison_storm(entry: Entry, limit: int, done: Tally) -> PoisonStorm:
         hint="see `soma dlq list`; if they really are bad, go on with `soma consume kv --max-rejects 0`",
         details={"position": str(entry.record.position), "code": entry.rejection.code},
         done=done,
-        position=entry.record.offset,
+        positions=positions,
     )

@@ -1,8 +1,9 @@
 """The loop of every worker: take what is there, process it, remember how far, until told to stop.
 
 The projection's stored position is the truth: reading starts there, and the group's committed offset is only a copy
-for tools, written now and then. Which error is raised decides what happens: ServiceUnavailable is tried again for as
-long as it takes, Behind waits, PositionMismatch seeks, everything else ends the worker.
+for tools, written now and then and when partitions go to another member. Which error is raised decides what happens:
+ServiceUnavailable is tried again for as long as it takes, Behind waits, PositionMismatch seeks, Fenced joins the group
+anew, everything else ends the worker.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Literal, TypeVar
 
 from soma_cli.core.errors import ServiceUnavailable
-from soma_cli.core.ports import EventLog, PositionMismatch
-from soma_cli.core.record import EVENTS_TOPIC, Record
+from soma_cli.core.eventing.audit import maybe_compacted_end, runs_of
+from soma_cli.core.instants import MICROSECONDS, now_us
+from soma_cli.core.ports import Assigned, Consumer, EventLog, Fenced, PositionMismatch, Revoked, Run
+from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import ConsumeResult
 from soma_cli.core.settings import WorkerSettings
-from soma_cli.core.workers.catch_up import check_in_range, ends_of
-from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally
+from soma_cli.core.workers.catch_up import check_in_range
+from soma_cli.core.workers.membership import KeptAlive
+from soma_cli.core.workers.observation import UNOBSERVED, Observer
+from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally, ends_of_runs
 
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
@@ -46,14 +52,24 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to stop by itself: at the end that the log had at the start, after so many records, or never.
+    """When to stop by itself: at the end that the topic had at the start, after so many records, or never.
 
-    `start` re-reads from an earlier offset than the stored position, for each partition.
+    `start` re-reads each partition from an earlier offset than its stored position.
     """
 
     until_end: bool = False
     max_events: int | None = None
-    start: int | None = None
+    start: dict[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a worker reads. `consumer` joins the group; `copies`: what is published carries the offsets with it, and the
+    group's offsets are the stored position."""
+
+    topic: str
+    consumer: Callable[[Assigned, Revoked], Consumer]
+    copies: bool = False
 
 
 class Worker:
@@ -63,24 +79,26 @@ class Worker:
         self,
         log: EventLog,
         projection: Projection,
-        group: str,
+        source: Source,
         settings: WorkerSettings,
         limits: Limits | None = None,
         report: Callable[[Status], None] = lambda status: None,
+        observer: Observer | None = None,
     ) -> None:
         self.stop = threading.Event()
         self.status = Status(projection.name)
         self._log = log
         self._projection = projection
-        self._group = group
+        self._source = source
         self._settings = settings
         self._limits = limits or Limits()
         self._report = report
-        self._expected: dict[int, int] = {}
+        self._observer = observer or UNOBSERVED
         self._committed: dict[int, int] = {}
         self._committed_at = 0.0
         self._rate = Rate()
         self._leader: Worker | None = None
+        self._unchecked: set[int] = set()
 
     def follow(self, leader: Worker) -> None:
         """Process nothing that the leader, while it runs, has not passed: so its counts tell what it did."""
@@ -88,102 +106,197 @@ class Worker:
 
     def run(self) -> Status:
         """Work until stopped, done, or broken. Returns the final status; raises what ended it otherwise."""
-        self._consumer = self._log.consumer(self._group, EVENTS_TOPIC, self._start)
-        ends = ends_of(self._log) if self._limits.until_end else {}
+        ends = self._retrying(self._ends) or {}
+        self._join()
         try:
             while not self.stop.is_set() and not self._is_done(ends):
                 self._turn()
             self._commit()
         finally:
-            self._consumer.close()
+            self._leave()
             self._say("stopped")
         return self.status
 
     def result(self, elapsed_s: float) -> ConsumeResult:
         """The summary of the run. `last_positions` are the offsets of the last records passed."""
-        last = {
-            f"{EVENTS_TOPIC}/{partition}": offset - 1 for partition, offset in self.status.positions.items() if offset
-        }
+        topic = self._source.topic
+        last = {f"{topic}/{partition}": offset - 1 for partition, offset in self.status.positions.items() if offset}
         return ConsumeResult(self.status.worker, **asdict(self.status.tally), last_positions=last, elapsed_s=elapsed_s)
 
+    # --- the group ---
+
+    def _join(self) -> None:
+        self._consumer = self._source.consumer(self._start, self._revoked)
+        self._alive = KeptAlive(self._consumer)
+
+    def _leave(self) -> None:
+        self._alive.close()
+        self._consumer.close()
+
     def _start(self, partition: int) -> int:
-        stored = self._retrying(lambda: self._projection.positions().get(partition, 0)) or 0
-        check_in_range(self._log, self._projection.name, partition, stored)
-        start = stored if self._limits.start is None else min(self._limits.start, stored)
+        """Where an assigned partition is to be read from."""
+        stored = self._projection.positions().get(partition, 0)
+        if self._source.topic == EVENTS_TOPIC:
+            check_in_range(self._log, self._projection.name, partition, stored)
+        start = stored if self._limits.start is None else min(self._limits.start.get(partition, stored), stored)
         self.status.positions[partition] = start
-        self._expected[partition] = start
+        self._unchecked.add(partition)
         return start
+
+    def _revoked(self, partitions: frozenset[int]) -> None:
+        """The group hears how far they are while it still takes our word for it."""
+        offsets = {number: at for number, at in self.status.positions.items() if number in partitions}
+        if offsets and not self._source.copies:
+            with suppress(ServiceUnavailable):
+                self._consumer.commit(offsets, self._rate.per_s())
+        self._forget(partitions)
+
+    def _forget(self, partitions: frozenset[int]) -> None:
+        for partition in partitions:
+            self.status.positions.pop(partition, None)
+            self._committed.pop(partition, None)
+
+    def _ends(self) -> dict[int, int]:
+        if not self._limits.until_end:
+            return {}
+        return {partition: bounds.end for partition, bounds in self._log.bounds(self._source.topic).items()}
 
     def _is_done(self, ends: dict[int, int]) -> bool:
         limit = self._limits.max_events
         if limit is not None and self.status.tally.read >= limit:
             return True
-        return self._limits.until_end and all(
-            self._expected.get(partition, 0) >= end for partition, end in ends.items()
-        )
+        return self._limits.until_end and self._has_passed(ends)
+
+    def _has_passed(self, ends: dict[int, int]) -> bool:
+        """Partitions of other members count when these have passed them."""
+        here = self.status.positions
+        if any(here[partition] < end for partition, end in ends.items() if partition in here):
+            return False
+        elsewhere = {partition: end for partition, end in ends.items() if partition not in here and end}
+        if not elsewhere:
+            return True
+        stored = self._retrying(self._projection.positions) or {}
+        return all(stored.get(partition, 0) >= end for partition, end in elsewhere.items())
+
+    # --- a turn ---
 
     def _turn(self) -> None:
-        limit = self._settings.batch_size
-        if self._limits.max_events is not None:
-            limit = min(limit, self._limits.max_events - self.status.tally.read)
-        records = self._retrying(lambda: self._consumer.poll(limit, _POLL_S))
-        if not records:
-            self._rate.add(0)
-            if self._expected:
-                self._say("idle")
-                self._commit()
-            else:
-                self._say("standby", "another worker of the group has the log")
+        polled = self._retrying(self._poll)
+        if polled is None:
             return
-        for partition, run in groupby(records, key=lambda record: record.partition):
-            self._process(partition, list(run))
+        self._forget(frozenset(self.status.positions) - self._consumer.assigned())
+        runs = self._catch_up_compacted(polled)
+        if runs:
+            self._process(runs)
+        else:
+            self._rest()
         if time.monotonic() - self._committed_at > _COMMIT_EVERY_S:
             self._commit()
 
-    def _process(self, partition: int, run: list[Record]) -> None:
-        start, end = self._expected[partition], run[-1].offset + 1
-        if not self._may_pass(partition, end) or self._passed_elsewhere(partition, end):
-            return
-        try:
-            tally = self._retrying(lambda: self._projection.process(partition, start, end, run))
-        except PositionMismatch as mismatch:
-            self._seek(partition, mismatch.stored)
-            return
-        except PoisonStorm as storm:
-            self._count(partition, storm.position, storm.done)
-            raise
-        if tally is not None:
-            self._count(partition, end, tally)
-            self._say("running")
+    def _poll(self) -> list[Run]:
+        limit = self._settings.batch_size
+        if self._limits.max_events is not None:
+            limit = min(limit, self._limits.max_events - self.status.tally.read)
+        with self._alive.polling():
+            return self._consumer.poll(limit, _POLL_S)
 
-    def _passed_elsewhere(self, partition: int, end: int) -> bool:
-        """Leave out what readers or a rebuild have passed meanwhile, unless it was asked for again."""
-        if self._limits.start is not None:
+    def _rest(self) -> None:
+        self._rate.add(0)
+        if self.status.positions:
+            self._say("idle")
+        else:
+            self._say("standby", "other workers of the group have the log")
+
+    def _catch_up_compacted(self, runs: Sequence[Run]) -> Sequence[Run]:
+        """Partitions just assigned whose stored position is so old that compaction may have taken what follows it: what
+        is missing comes from the audit first. Returns the runs of the others."""
+        unchecked, self._unchecked = self._unchecked & set(self.status.positions), set()
+        if not unchecked or self._source.topic != EVENTS_TOPIC or self._source.copies:
+            return runs
+        behind = {partition for partition in unchecked if self._from_audit(partition)}
+        return [run for run in runs if run.partition not in behind]
+
+    def _from_audit(self, partition: int) -> bool:
+        """Whether the partition was caught up from the audit, and is now read from where that led."""
+        start, end = self.status.positions[partition], self._retrying(lambda: maybe_compacted_end(self._log, partition))
+        if end is None or start >= end:
             return False
-        stored = self._retrying(lambda: self._projection.positions().get(partition, 0)) or 0
-        if stored <= end:
-            return False
-        self._seek(partition, stored)
+        for run in runs_of(self._log, partition, start, end, self._settings.batch_size):
+            self._process([run])
+            if self.stop.is_set() or partition not in self.status.positions:
+                break
+        if partition in self.status.positions:
+            self._seek(partition, self.status.positions[partition])
         return True
 
-    def _count(self, partition: int, end: int, tally: Tally) -> None:
-        self._expected[partition] = self.status.positions[partition] = end
+    def _process(self, runs: Sequence[Run]) -> None:
+        if not self._may_pass(runs) or self._passed_elsewhere(runs):
+            return
+        began = time.monotonic()
+        try:
+            tally = self._retrying(lambda: self._projection.process(runs))
+        except PositionMismatch as mismatch:
+            self._reread(runs, mismatch)
+            return
+        except Fenced as fenced:
+            self._say("waiting", fenced.message)
+            self._leave()
+            self._forget(frozenset(self.status.positions))
+            self._join()
+            return
+        except PoisonStorm as storm:
+            self._count(storm.positions, storm.done)
+            raise
+        if tally is None:  # told to stop while it kept failing: the next worker does it
+            for run in runs:
+                self._seek(run.partition, run.start)
+            return
+        self._count(ends_of_runs(runs), tally)
+        self._observe(runs, tally, time.monotonic() - began)
+        self._say("running")
+
+    def _reread(self, runs: Sequence[Run], mismatch: PositionMismatch) -> None:
+        """One partition goes on where its stored position is; the others again from where they were."""
+        for run in runs:
+            self._seek(run.partition, mismatch.stored if run.partition == mismatch.partition else run.start)
+
+    def _observe(self, runs: Sequence[Run], tally: Tally, seconds: float) -> None:
+        now = now_us()
+        waited = [(now - record.appended_at) / MICROSECONDS for run in runs for record in run.records]
+        self._observer.batch(self.status.worker, tally, seconds, [] if tally.redelivered else waited)
+
+    def _passed_elsewhere(self, runs: Sequence[Run]) -> bool:
+        """Leave out what readers or a rebuild have passed meanwhile, unless it was asked for again."""
+        if not self._log.follows_itself or self._limits.start is not None:
+            return False
+        stored = self._retrying(self._projection.positions) or {}
+        ahead = [run for run in runs if stored.get(run.partition, 0) > run.end]
+        for run in ahead:
+            self._seek(run.partition, stored[run.partition])
+        return bool(ahead)
+
+    def _count(self, positions: Mapping[int, int], tally: Tally) -> None:
+        for partition, end in positions.items():
+            if partition in self.status.positions:
+                self.status.positions[partition] = end
         self.status.tally.add(tally)
         self._rate.add(tally.read)
 
-    def _may_pass(self, partition: int, end: int) -> bool:
-        """True once the leader has passed `end`, or is not at work; False where this worker is told to stop first."""
+    def _may_pass(self, runs: Sequence[Run]) -> bool:
+        """True once the leader has passed them, or is not at work; False where this worker is told to stop first."""
         leader = self._leader
         while leader is not None and leader.status.state not in ("stopped", "standby"):
-            if leader.status.positions.get(partition, 0) >= end:
+            if all(leader.status.positions.get(run.partition, 0) >= run.end for run in runs):
                 break
             if self.stop.wait(_LEADER_POLL_S):
                 return False
         return True
 
     def _seek(self, partition: int, offset: int) -> None:
-        self._consumer.seek(partition, offset)
-        self._expected[partition] = self.status.positions[partition] = offset
+        if partition in self.status.positions:
+            with self._alive.polling():
+                self._consumer.seek(partition, offset)
+            self.status.positions[partition] = offset
 
     def _retrying(self, action: Callable[[], T]) -> T | None:
         """The action's result; None where the worker was told to stop while the action kept failing."""
@@ -197,6 +310,7 @@ class Worker:
             except ServiceUnavailable as fault:
                 pause = self._pause(attempt)
                 attempt += 1
+                self._observer.retry(self.status.worker, fault.code)
                 self._say("retrying", f"{fault.message}; next try in {pause:.1f} s")
             if self.stop.wait(pause):
                 return None
@@ -209,15 +323,17 @@ class Worker:
     def _commit(self) -> None:
         """Copy the positions to the group, if they moved: an idle worker writes nothing."""
         self._committed_at = time.monotonic()
-        offsets = dict(self._expected)
-        if offsets != self._committed:
-            self._retrying(lambda: self._consumer.commit(offsets, self._rate.per_s()))
+        offsets = dict(self.status.positions)
+        if offsets != self._committed and not self._source.copies:
+            with self._alive.polling():
+                self._retrying(lambda: self._consumer.commit(offsets, self._rate.per_s()))
             self._committed = offsets
 
     def _say(self, state: State, detail: str = "") -> None:
         self.status.state = state
         self.status.detail = detail
         self.status.rate_per_s = self._rate.per_s()
+        self._observer.state(self.status.worker, state, detail)
         self._report(self.status)
 
 

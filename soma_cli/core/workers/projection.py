@@ -1,13 +1,13 @@
-"""What the loop drives: a projection that takes runs of the log, and the counts of what it did with them."""
+"""What the loop drives: a projection that takes runs of a topic, and the counts of what it did with them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from soma_cli.core.errors import SomaError, TooManyRejects
-from soma_cli.core.record import Record
+from soma_cli.core.ports import Run
 
 
 @dataclass(slots=True)
@@ -27,29 +27,36 @@ class Tally:
 
 
 class Behind(SomaError):
-    """The projection can't take this run yet; `message` says what it waits for. Not a fault, and not counted as one."""
+    """The projection can't take these runs yet; `message` says what it waits for. Not a fault, nor counted as one."""
 
     default_code = "behind"
 
 
 class PoisonStorm(TooManyRejects):
-    """Too many records in a row were rejected. `done` counts what was passed before the stop, at offset `position`."""
+    """Too many records in a row were rejected. `done` counts what was passed before the stop, up to `positions`."""
 
-    def __init__(self, message: str, *, hint: str, details: dict[str, Any], done: Tally, position: int) -> None:
+    def __init__(
+        self, message: str, *, hint: str, details: dict[str, Any], done: Tally, positions: Mapping[int, int]
+    ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.done = done
-        self.position = position
+        self.positions = positions
 
 
 class Projection(Protocol):
-    """One projection of `memory.events`, driven by `loop.run` or by `catch_up`.
+    """One projection of a topic, driven by `loop.Worker` or by `catch_up`.
 
-    `process` takes every record of [start, end) of one partition and moves the stored position to `end`. It may be
-    called again with the same run after any failure, and by several processes at once. Raises ServiceUnavailable
-    (try again), Behind (wait), PositionMismatch (seek), PoisonStorm (stop).
+    `process` takes whole runs, at most one a partition, and moves the stored position of each to the run's end. It may
+    be called again with the same runs after any failure, and by several processes at once. Raises ServiceUnavailable
+    (try again), Behind (wait), PositionMismatch (seek), PoisonStorm (stop), Fenced (join the group anew).
     """
 
     @property
     def name(self) -> str: ...
     def positions(self) -> dict[int, int]: ...
-    def process(self, partition: int, start: int, end: int, records: Sequence[Record]) -> Tally: ...
+    def process(self, runs: Sequence[Run]) -> Tally: ...
+
+
+def ends_of_runs(runs: Sequence[Run]) -> dict[int, int]:
+    """The position of each partition after its run."""
+    return {run.partition: run.end for run in runs}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from soma_cli.core.embedding import check_embedding
 from soma_cli.core.errors import ConfigurationError, EventRejected, InputRejected, TooManyRejects, ValueRefused
-from soma_cli.core.event import offset_of
+from soma_cli.core.event import version_of
 from soma_cli.core.eventing.dead_letters import attempts_of, letter
+from soma_cli.core.eventing.embedding_messages import EmbeddingRequest
 from soma_cli.core.memory import MemoryState
 from soma_cli.core.ports import (
     Embedder,
@@ -18,12 +19,13 @@ from soma_cli.core.ports import (
     IndexShadow,
     MemoryStore,
     PositionMismatch,
+    Run,
     VectorIndex,
 )
-from soma_cli.core.record import Record
+from soma_cli.core.record import EVENTS_TOPIC, Position, Record
 from soma_cli.core.serialization import deserialize
 from soma_cli.core.text import text_of
-from soma_cli.core.workers.projection import Tally
+from soma_cli.core.workers.projection import Tally, ends_of_runs
 
 VECTOR = "vector"
 
@@ -32,15 +34,16 @@ Refused = list[tuple[Record, InputRejected]]
 
 
 class FollowKv(Protocol):
-    """Returns once kv has passed `end` of the partition; raises Behind where that is to be waited for."""
+    """Returns once kv has passed these ends of partitions; raises Behind where that is to be waited for."""
 
-    def __call__(self, partition: int, end: int) -> None: ...
+    def __call__(self, ends: Mapping[int, int]) -> None: ...
 
 
 class VectorIndexer:
     """Projection into an index, or into the shadow of one.
 
-    Only events that are still their memory's newest are indexed: for the others a later run does it.
+    Only events that are still their memory's newest are indexed: for the others a later run does it. One that `asks`
+    has no embedder: it indexes the text at once, and asks for the vector on `embedding.requests`.
     """
 
     name = VECTOR
@@ -52,44 +55,66 @@ class VectorIndexer:
         index: VectorIndex | IndexShadow,
         topic_id: str,
         *,
+        epoch: int,
         follow: FollowKv,
         embedder: Embedder | None,
         text_pointers: Sequence[str] = (),
         max_rejects_in_a_row: int = 0,
         bury: bool = True,
+        asks: bool = False,
     ) -> None:
         self._log = log
         self._store = store
         self._index = index
         self._topic_id = topic_id
+        self._epoch = epoch
         self._follow = follow
         self._embedder = embedder
         self._text_pointers = text_pointers
         self._max_rejects = max_rejects_in_a_row
         self._bury = bury
+        self._asks = asks
         self._rejects_in_a_row = 0
 
     def positions(self) -> dict[int, int]:
         return self._index.positions(self._topic_id)
 
-    def process(self, partition: int, start: int, end: int, records: Sequence[Record]) -> Tally:
-        self._follow(partition, end)
-        stored = self.positions().get(partition, 0)
-        if start > stored:
-            raise PositionMismatch(f"the run starts at {start}, but the stored position is {stored}", stored)
+    def process(self, runs: Sequence[Run]) -> Tally:
+        ends = ends_of_runs(runs)
+        self._follow(ends)
+        stored = self.positions()
+        for run in runs:
+            if run.start > (passed := stored.get(run.partition, 0)):
+                message = f"the run of partition {run.partition} starts at {run.start}, the stored position is {passed}"
+                raise PositionMismatch(message, run.partition, passed)
+        records = [record for run in runs for record in run.records]
         newest = self._newest(records)
         refused: Refused = []
         embeddings = self._embeddings(newest, refused)
-        points = {state.id: self._point(state, embeddings.get(state.id)) for _, state in newest}
+        points = {state.id: self.point(state, embeddings.get(state.id)) for _, state in newest}
+        if self._asks:
+            points = self._asked(points)
         if not refused:
             try:
-                self._index.write(list(points.values()), self._topic_id, {partition: end})
+                self._index.write(list(points.values()), self._topic_id, ends)
                 return _tally(records, [record for record, _ in newest], rejected=0, stored=stored)
             except ValueRefused:
                 self._isolate(newest, points, refused)
         letters = self._letters(refused, newest, stored)
-        self._index.write(list(points.values()), self._topic_id, {partition: end})
+        self._index.write(list(points.values()), self._topic_id, ends)
         return _tally(records, [record for record, _ in newest], rejected=letters, stored=stored)
+
+    def _asked(self, points: dict[str, IndexPoint]) -> dict[str, IndexPoint]:
+        """Index the texts and ask for their vectors; returns the points that need none.
+
+        The text comes first: written after its vector had come back, it would take that from the point again.
+        """
+        wanted = [p for p in points.values() if p.text.strip() and p.embedding is None and not p.deleted]
+        if wanted:
+            self._index.write(wanted, self._topic_id, {})
+            self._log.append([EmbeddingRequest(point.id, point.version, point.text).record() for point in wanted])
+        asked = {point.id for point in wanted}
+        return {id: point for id, point in points.items() if id not in asked}
 
     def _isolate(
         self, items: Sequence[tuple[Record, MemoryState]], points: dict[str, IndexPoint], refused: Refused
@@ -109,20 +134,22 @@ class VectorIndexer:
             points[state.id] = points[state.id]._replace(embedding=None)
             refused.append((record, error))
 
-    def _letters(self, refused: Refused, newest: Sequence[tuple[Record, MemoryState]], stored: int) -> int:
+    def _letters(
+        self, refused: Refused, newest: Sequence[tuple[Record, MemoryState]], stored: Mapping[int, int]
+    ) -> int:
         """Write the dead letters, and say how many. Not before the embedder is done with the run: each new try would
         write them again. And not for what was passed before: its letter may have been settled since."""
-        fresh = [(record, error) for record, error in refused if record.offset >= stored]
-        self._stop_a_storm({record.offset: error for record, error in fresh}, [record for record, _ in newest])
+        fresh = [(record, error) for record, error in refused if _is_fresh(record, stored)]
+        self._stop_a_storm({record.position: error for record, error in fresh}, [record for record, _ in newest])
         if self._bury and fresh:
             self._log.append([letter(VECTOR, record, error, attempts_of(record) + 1) for record, error in fresh])
         return len(fresh)
 
-    def _stop_a_storm(self, refused: dict[int, InputRejected], newest: Sequence[Record]) -> None:
+    def _stop_a_storm(self, refused: dict[Position, InputRejected], newest: Sequence[Record]) -> None:
         """Raises TooManyRejects before anything of the run is buried, so that a restart does not drain it either."""
         streak = self._rejects_in_a_row
         for record in newest:
-            error = refused.get(record.offset)
+            error = refused.get(record.position)
             streak = 0 if error is None else streak + 1
             if error is not None and self._max_rejects and streak > self._max_rejects:
                 raise TooManyRejects(
@@ -135,16 +162,18 @@ class VectorIndexer:
 
     def _newest(self, records: Sequence[Record]) -> list[tuple[Record, MemoryState]]:
         """The records whose event made their memory's present state."""
-        keys = {record.key.decode("ascii", errors="replace") for record in records if record.key is not None}
-        states = {state.id.encode(): state for state in self._store.states(keys).values()}
-        found = ((record, states.get(record.key)) for record in records if record.key and record.value is not None)
+        keyed = [record for record in records if record.key and record.value is not None]
+        keys = [record.key or b"" for record in keyed]
+        states = {state.id.encode(): state for state in self._store.states(_texts(keys)).values()}
         return [
             (record, state)
-            for record, state in found
-            if state is not None and offset_of(state.version) == record.offset
+            for record, key, partition in zip(keyed, keys, self._log.partitions_of(EVENTS_TOPIC, keys), strict=True)
+            if (state := states.get(key)) is not None
+            and state.version == version_of(self._epoch, record.offset)
+            and partition == record.partition
         ]
 
-    def _point(self, state: MemoryState, embedding: list[float] | None) -> IndexPoint:
+    def point(self, state: MemoryState, embedding: list[float] | None) -> IndexPoint:
         return IndexPoint(
             id=state.id,
             version=state.version,
@@ -249,12 +278,20 @@ def _model(identity: IndexIdentity) -> str:
     return name if identity.dimension is None else f"{name} ({identity.dimension} dimensions)"
 
 
-def _tally(records: Sequence[Record], newest: Sequence[Record], *, rejected: int, stored: int) -> Tally:
+def _texts(keys: Sequence[bytes]) -> set[str]:
+    return {key.decode("ascii", errors="replace") for key in keys}
+
+
+def _is_fresh(record: Record, stored: Mapping[int, int]) -> bool:
+    return record.offset >= stored.get(record.partition, 0)
+
+
+def _tally(records: Sequence[Record], newest: Sequence[Record], *, rejected: int, stored: Mapping[int, int]) -> Tally:
     """What was passed before is redelivered, and nothing else, though its points were written again."""
-    redelivered = sum(1 for record in records if record.offset < stored)
+    redelivered = sum(1 for record in records if not _is_fresh(record, stored))
     if redelivered == len(records):
         return Tally(read=len(records), redelivered=redelivered)
-    fresh = sum(1 for record in newest if record.offset >= stored)
+    fresh = sum(1 for record in newest if _is_fresh(record, stored))
     return Tally(
         read=len(records),
         applied=fresh - rejected,

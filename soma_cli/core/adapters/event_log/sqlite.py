@@ -8,8 +8,9 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -18,9 +19,19 @@ from filelock import FileLock, Timeout
 from soma_cli.core.adapters.data_folder import DataFolder, folder_error
 from soma_cli.core.adapters.sqlite import Database, named_queries
 from soma_cli.core.adapters.sqlite_health import database_health
-from soma_cli.core.errors import NotFound, UsageError
+from soma_cli.core.errors import ConfigurationError, NotFound, UsageError
 from soma_cli.core.instants import now_us
-from soma_cli.core.ports import Appended, Bounds, Committed
+from soma_cli.core.ports import (
+    Appended,
+    Assigned,
+    Bounds,
+    Committed,
+    Copier,
+    Provisioned,
+    Revoked,
+    Run,
+    nothing_to_do,
+)
 from soma_cli.core.record import DEAD_LETTER_TOPIC, EVENTS_TOPIC, Headers, NewRecord, Position, Record
 from soma_cli.core.results import Finding
 
@@ -35,7 +46,10 @@ _MEMBER_NUMBERS = itertools.count()
 class SqliteEventLog:
     """`EventLog` on one SQLite file. Safe with several threads and processes; one partition a topic."""
 
+    follows_itself = True
+
     def __init__(self, folder: DataFolder, *, poll_interval_s: float = 0.05) -> None:
+        self._path = folder.log
         self._members = folder.members
         self._poll_interval_s = poll_interval_s
         self._queries = named_queries(_SQL / "sqlite.sql")
@@ -59,6 +73,10 @@ class SqliteEventLog:
                 raise NotFound(f"the log has no topic {topic}", hint=f"its topics are: {', '.join(self.topics())}")
             self._topics[topic] = (row[0], row[1])
         return self._topics[topic]
+
+    def provision(self) -> Provisioned:
+        """Opening has made the topics already."""
+        return Provisioned([], [f"topic {topic}" for topic in self.topics()], [])
 
     def topics(self) -> list[str]:
         with self._database.reading() as connection:
@@ -96,6 +114,9 @@ class SqliteEventLog:
     def _range(self, topic: str) -> tuple[int, int]:
         number = self._topic(topic)[0]
         return number << _OFFSET_BITS, (number + 1) << _OFFSET_BITS
+
+    def partitions_of(self, topic: str, keys: Sequence[bytes]) -> list[int]:
+        return [PARTITION] * len(keys)
 
     def bounds(self, topic: str) -> dict[int, Bounds]:
         with self._database.reading() as connection:
@@ -140,7 +161,18 @@ class SqliteEventLog:
                 low, high = (middle + 1, high) if appended_at < instant else (low, middle)
         return low
 
-    def consumer(self, group: str, topic: str, start: Callable[[int], int]) -> SqliteConsumer:
+    def compacted_before(self, topic: str) -> int | None:
+        return None
+
+    def copier(self, group: str, topic: str, start: Assigned) -> Copier:
+        raise ConfigurationError(
+            "the embedded log has no transactions to copy in, and needs none: it keeps every event",
+            hint="run `soma consume all`",
+            code="not_in_profile",
+        )
+
+    def consumer(self, group: str, topic: str, start: Assigned, revoked: Revoked = nothing_to_do) -> SqliteConsumer:
+        """A partition is never taken from a live member, so `revoked` is not called."""
         member = self._join(group)
         lead = FileLock(self._members / f"{quote(group, safe='')}.lead", thread_local=False)
         return SqliteConsumer(self, group, topic, start, member, lead, self._poll_interval_s)
@@ -171,6 +203,9 @@ class SqliteEventLog:
         with self._database.writing() as connection:
             connection.executemany(self._queries["commit"], rows)
 
+    def stats(self) -> dict[str, Any]:
+        return {"where": str(self._path)}
+
     def health(self, *, deep: bool = False) -> list[Finding]:
         hint = "restore the log from a backup: everything else can be rebuilt from it"
         return [database_health("log", self._database, hint, deep=deep)]
@@ -188,7 +223,7 @@ class SqliteConsumer:
         log: SqliteEventLog,
         group: str,
         topic: str,
-        start: Callable[[int], int],
+        start: Assigned,
         member: FileLock,
         lead: FileLock,
         poll_interval_s: float,
@@ -202,12 +237,12 @@ class SqliteConsumer:
         self._poll_interval_s = poll_interval_s
         self._offset: int | None = None
         try:
-            self._assigned()
+            self._take()
         except BaseException:
             self.close()
             raise
 
-    def _assigned(self) -> int | None:
+    def _take(self) -> int | None:
         """The offset to read next; None while another member has the partition."""
         if self._offset is None:
             try:
@@ -217,18 +252,25 @@ class SqliteConsumer:
             self._offset = self._start(PARTITION)
         return self._offset
 
-    def poll(self, limit: int, timeout_s: float) -> list[Record]:
+    def poll(self, limit: int, timeout_s: float) -> list[Run]:
         deadline = time.monotonic() + timeout_s
         while True:
-            offset = self._assigned()
+            offset = self._take()
             records = [] if offset is None else self._log.read(self._topic, offset, limit)
             left = deadline - time.monotonic()
             if records or left <= 0:
                 break
             time.sleep(min(self._poll_interval_s, left))
-        if records:
-            self._offset = records[-1].offset + 1
-        return records
+        if not records or offset is None:
+            return []
+        self._offset = records[-1].offset + 1
+        return [Run(PARTITION, offset, self._offset, records)]
+
+    def keep(self) -> None:
+        """The lock keeps the partition, whatever this member does."""
+
+    def assigned(self) -> frozenset[int]:
+        return frozenset() if self._offset is None else frozenset((PARTITION,))
 
     def seek(self, partition: int, offset: int) -> None:
         _check_partition(self._topic, partition)

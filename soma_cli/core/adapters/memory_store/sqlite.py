@@ -27,7 +27,7 @@ from soma_cli.core.adapters.sqlite_health import database_health, is_held
 from soma_cli.core.event import version_of
 from soma_cli.core.instants import now_us
 from soma_cli.core.memory import EventKey, MemoryState, Outcome
-from soma_cli.core.ports import Access, Applied, Batch, JournalEntry
+from soma_cli.core.ports import Access, Applied, Batch, JournalEntry, Provisioned
 from soma_cli.core.record import Position
 from soma_cli.core.results import Finding
 
@@ -49,6 +49,10 @@ class SqliteMemoryStore:
         self._live = Tables()
         self._database = Database(folder.store, SQL / "migrations", folder.setup_lock(), durable=False)
         self._access = Database(folder.access, SQL / "access_migrations", folder.setup_lock(), durable=False)
+
+    def provision(self) -> Provisioned:
+        """Opening has made and migrated the tables already."""
+        return Provisioned([], ["tables"], [])
 
     def register_topic(self, topic: str, topic_id: str, *, new_epoch: bool = False) -> int:
         known = self.epochs(topic)
@@ -119,9 +123,11 @@ class SqliteMemoryStore:
         with self._database.reading() as connection:
             return journal_entries(connection.execute(self._live[query], arguments))
 
-    def trailing_rejects(self, limit: int) -> int:
+    def trailing_rejects(self, topic_id: str, partition: int, limit: int) -> int:
         with self._database.reading() as connection:
-            outcomes = [row[0] for row in connection.execute(self._live["newest_outcomes"], (limit,))]
+            first = journal_seq(partition, version_of(self._live.epoch(connection, topic_id), 0))
+            behind = journal_seq(partition + 1, 0)
+            outcomes = [row[0] for row in connection.execute(self._live["newest_outcomes"], (first, behind, limit))]
         return len(list(takewhile(Outcome.REJECTED.value.__eq__, outcomes)))
 
     def stats(self) -> dict[str, Any]:
@@ -133,6 +139,7 @@ class SqliteMemoryStore:
             "memories": sum(count for _, count, _ in namespaces),
             "namespaces": [{"namespace": name, "memories": count, "bytes": size} for name, count, size in namespaces],
             "tombstones": tombstones,
+            "where": str(self._folder.store),
             "journal": {outcome.value: outcomes.get(outcome.value, 0) for outcome in Outcome},
         }
 

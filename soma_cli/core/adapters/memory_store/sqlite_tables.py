@@ -13,7 +13,7 @@ from soma_cli.core.errors import LogReplaced, NotJson, ValueRefused
 from soma_cli.core.event import is_canonical_uuid, offset_of
 from soma_cli.core.instants import now_us
 from soma_cli.core.memory import Decision, EventKey, MemoryState, Outcome, decide
-from soma_cli.core.ports import Applied, Batch, JournalEntry, PositionMismatch
+from soma_cli.core.ports import Applied, Batch, EntryRun, JournalEntry, PositionMismatch
 from soma_cli.core.record import EVENTS_TOPIC, Position
 
 SQL = Path(__file__).parent / "sql" / "sqlite"
@@ -49,20 +49,21 @@ class Tables:
 
     def apply(self, connection: sqlite3.Connection, batch: Batch) -> Applied:
         epoch = self.epoch(connection, batch.topic_id)
-        stored = self.positions(connection, batch.topic_id).get(batch.partition, 0)
-        if batch.start > stored:
-            raise PositionMismatch(f"the batch starts at {batch.start}, but the stored position is {stored}", stored)
-        fresh = [entry for entry in batch.entries if entry.record.offset >= stored]
-        redelivered = len(batch.entries) - len(fresh)
-        if batch.end <= stored:
-            return Applied([], redelivered, stored)
-        events = [entry.event for entry in fresh if entry.event is not None]
+        positions = self.positions(connection, batch.topic_id)
+        fresh = [_fresh(run, positions.get(run.partition, 0)) for run in batch.runs]
+        redelivered = sum(len(run.entries) for run in batch.runs) - sum(len(run.entries) for run in fresh)
+        events = [entry.event for run in fresh for entry in run.entries if entry.event is not None]
         states = self.states(connection, {event.id for event in events})
         seen = self._seen(connection, [(event.id, event.event_id) for event in events])
-        decisions = decide(fresh, epoch=epoch, states=states, seen=seen)
-        self._write(connection, batch.partition, decisions)
-        self._store_position(connection, batch, stored)
-        return Applied(decisions, redelivered, batch.end)
+        decided = []
+        for run in fresh:
+            decisions = decide(run.entries, epoch=epoch, states=states, seen=seen)
+            self._write(connection, run.partition, decisions)
+            decided += decisions
+            if run.end > run.start:
+                self._store_position(connection, batch.topic_id, run)
+                positions[run.partition] = run.end
+        return Applied(decided, redelivered, positions)
 
     def _seen(self, connection: sqlite3.Connection, keys: list[EventKey]) -> set[EventKey]:
         return set(connection.execute(self["seen"], (orjson.dumps(keys).decode(),)))
@@ -80,11 +81,20 @@ class Tables:
         except (OverflowError, UnicodeEncodeError, sqlite3.DataError) as error:
             raise ValueRefused(f"the store cannot hold a value of this batch: {error}") from error
 
-    def _store_position(self, connection: sqlite3.Connection, batch: Batch, stored: int) -> None:
+    def _store_position(self, connection: sqlite3.Connection, topic_id: str, run: EntryRun) -> None:
         """Compare and set: the row moves only from the position that this transaction read."""
-        row = (batch.topic_id, batch.partition, batch.end, stored)
+        row = (topic_id, run.partition, run.end, run.start)
         if connection.execute(self["store_position"], row).rowcount != 1:
-            raise PositionMismatch("another worker moved the stored position meanwhile", stored)
+            raise PositionMismatch("another worker moved the stored position meanwhile", run.partition, run.start)
+
+
+def _fresh(run: EntryRun, stored: int) -> EntryRun:
+    """What of the run was not passed before, from the stored position on."""
+    if run.start > stored:
+        message = f"the run of partition {run.partition} starts at {run.start}, but the stored position is {stored}"
+        raise PositionMismatch(message, run.partition, stored)
+    entries = [entry for entry in run.entries if entry.record.offset >= stored]
+    return EntryRun(run.partition, stored, max(stored, run.end), entries)
 
 
 def log_replaced(topic_id: str) -> LogReplaced:

@@ -10,7 +10,7 @@ from typing import Any
 from soma_cli.core.adapters.vector_index import generations
 from soma_cli.core.adapters.vector_index.edge_shadow import PAGE, QdrantEdgeShadow, live_points
 from soma_cli.core.adapters.vector_index.live_generation import LiveGeneration
-from soma_cli.core.ports import Hit, IndexIdentity, IndexPoint, IndexQuery, PointSummary
+from soma_cli.core.ports import Hit, IndexIdentity, IndexPoint, IndexQuery, PointSummary, Provisioned
 from soma_cli.core.results import Finding
 
 
@@ -30,6 +30,12 @@ class QdrantEdgeIndex:
     ) -> None:
         self._identity = identity or IndexIdentity(None, None)
         self._live = LiveGeneration(folder, language, self._identity, wait_s)
+
+    def provision(self) -> Provisioned:
+        """What differs from the settings stays as it was made; `health` and `stats` tell."""
+        there = self._live.meta() is not None
+        self.count()
+        return Provisioned([] if there else ["index"], ["index"] if there else [], [])
 
     def identity(self) -> IndexIdentity:
         meta = self._live.meta()
@@ -74,6 +80,7 @@ class QdrantEdgeIndex:
         with self._live.use() as live:
             points, tombstones = live.counts()
             return {
+                "where": str(self._live.root),
                 "points": points,
                 "tombstones": tombstones,
                 "bytes": generations.size_on_disk(live.folder),

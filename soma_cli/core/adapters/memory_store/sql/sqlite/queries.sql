@@ -74,7 +74,7 @@ SELECT seq, id, event_id, type, appended_at, applied_at, outcome, note, event FR
 WHERE event_id = ? ORDER BY seq;
 
 -- name: newest_outcomes
-SELECT outcome FROM memory_events ORDER BY seq DESC LIMIT ?;
+SELECT outcome FROM memory_events WHERE seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?;
 
 -- name: count_namespaces
 SELECT namespace, count(*), sum(length(payload)) FROM memories WHERE NOT deleted GROUP BY namespace ORDER BY namespace;
