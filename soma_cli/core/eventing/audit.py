@@ -1,0 +1,154 @@
+"""`memory.audit`: every record of `memory.events`, with where it lay, and reading the log from it.
+
+`memory.events` is compacted, so nothing older than its compaction lag is read from it alone: what may have been
+compacted away is read from the audit, and only the tail from the topic itself. The embedded log keeps everything, and
+is read as it is.
+
+An audit record has the source's key, value and headers, and three headers more. It lies in the partition of the same
+number, so that a partition of the audit has the records of one partition of the source, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from soma_cli.core.ports import EventLog, Run
+from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, NewRecord, Record
+
+_OFFSET, _TOPIC_ID, _APPENDED_AT = "soma-source-offset", "soma-source-topic-id", "soma-source-appended-at"
+_OURS = frozenset((_OFFSET, _TOPIC_ID, _APPENDED_AT))
+_LOOK_BACK = 64
+"""Offsets before the end in which the newest record is looked for first; the markers of transactions are no records."""
+
+
+class Audited(NamedTuple):
+    """A record as it lay in `memory.events`, and in which incarnation of the topic."""
+
+    topic_id: str
+    record: Record
+
+
+def audit_record(record: Record, topic_id: str) -> NewRecord:
+    headers = (
+        *(header for header in record.headers if header[0] not in _OURS),
+        (_OFFSET, str(record.offset).encode()),
+        (_TOPIC_ID, topic_id.encode()),
+        (_APPENDED_AT, str(record.appended_at).encode()),
+    )
+    return NewRecord(AUDIT_TOPIC, record.key, record.value, headers, record.partition)
+
+
+def source_of(record: Record) -> Audited | None:
+    """What an audit record is the copy of; None where another writer made it."""
+    offset, topic_id, appended_at = (record.header(name) for name in (_OFFSET, _TOPIC_ID, _APPENDED_AT))
+    if not (offset and topic_id and appended_at and offset.isdigit() and appended_at.isdigit()):
+        return None
+    headers = tuple(header for header in record.headers if header[0] not in _OURS)
+    source = Record(
+        EVENTS_TOPIC, record.partition, int(offset), int(appended_at), record.key, record.value, headers
+    )  # fmt: skip
+    return Audited(topic_id.decode(errors="replace"), source)
+
+
+def audit_end(log: EventLog, partition: int, topic_id: str) -> int:
+    """The first offset of the events' partition that the audit does not have; 0 where it has none of this topic id."""
+    if AUDIT_TOPIC not in log.topics() or partition not in (bounds := log.bounds(AUDIT_TOPIC)):
+        return 0
+    beginning, end = bounds[partition]
+    width = _LOOK_BACK
+    while True:
+        start = max(beginning, end - width)
+        newest = None
+        for audited in _audited(log.scan(AUDIT_TOPIC, partition, start, end)):
+            newest = audited
+        if newest is not None:
+            return newest.record.offset + 1 if newest.topic_id == topic_id else 0
+        if start == beginning:
+            return 0
+        width *= 8
+
+
+def maybe_compacted_end(log: EventLog, partition: int) -> int:
+    """Events at or above this offset are all there still; 0 where nothing is ever compacted."""
+    before = log.compacted_before(EVENTS_TOPIC)
+    return 0 if before is None else log.offset_at(EVENTS_TOPIC, partition, before)
+
+
+def runs_of(log: EventLog, partition: int, start: int, end: int, limit: int) -> Iterator[Run]:
+    """All that was ever appended to the events' partition in [start, end), in runs of up to `limit` records.
+
+    What the audit should have and does not is left to what compaction left of it; `audit_gap` tells beforehand.
+    """
+    compacted = min(end, maybe_compacted_end(log, partition))
+    if start < compacted:
+        for run in _audit_runs(log, partition, start, compacted, limit):
+            start = run.end
+            yield run
+    yield from _joined(log.scan(EVENTS_TOPIC, partition, start, end), partition, start, end, limit)
+
+
+def audit_gap(log: EventLog, before: int) -> dict[int, int]:
+    """By partition, how many offsets of events older than the instant the audit does not have."""
+    topic_id = log.topic_id(EVENTS_TOPIC)
+    gaps = {}
+    for partition, bounds in log.bounds(EVENTS_TOPIC).items():
+        old = log.offset_at(EVENTS_TOPIC, partition, before)
+        if old > bounds.beginning and (gap := old - audit_end(log, partition, topic_id)) > 0:
+            gaps[partition] = gap
+    return gaps
+
+
+def _audit_runs(log: EventLog, partition: int, start: int, end: int, limit: int) -> Iterator[Run]:
+    topic_id = log.topic_id(EVENTS_TOPIC)
+    end = min(end, audit_end(log, partition, topic_id))
+    if start >= end:
+        return
+    first = _first_audited(log, partition, topic_id, start)
+    records = _sources(log.scan(AUDIT_TOPIC, partition, first, log.bounds(AUDIT_TOPIC)[partition].end), topic_id)
+    yield from _joined(_within(records, start, end), partition, start, end, limit)
+
+
+def _joined(records: Iterable[Record], partition: int, start: int, end: int, limit: int) -> Iterator[Run]:
+    """Runs that cover [start, end) without a gap between them."""
+    batch: list[Record] = []
+    for record in records:
+        if len(batch) >= limit:
+            yield Run(partition, start, batch[-1].offset + 1, batch)
+            start, batch = batch[-1].offset + 1, []
+        batch.append(record)
+    if start < end:
+        yield Run(partition, start, end, batch)
+
+
+def _within(records: Iterable[Record], start: int, end: int) -> Iterator[Record]:
+    """Each source position once: an audit worker that lost its offset may have copied some again."""
+    at = start
+    for record in records:
+        if record.offset >= end:
+            return
+        if record.offset >= at:
+            at = record.offset + 1
+            yield record
+
+
+def _sources(records: Iterable[Record], topic_id: str) -> Iterator[Record]:
+    return (audited.record for audited in _audited(records) if audited.topic_id == topic_id)
+
+
+def _audited(records: Iterable[Record]) -> Iterator[Audited]:
+    return (audited for record in records if (audited := source_of(record)) is not None)
+
+
+def _first_audited(log: EventLog, partition: int, topic_id: str, start: int) -> int:
+    """By bisection: where in the audit's partition the events of this topic id from `start` on begin."""
+    low, high = log.bounds(AUDIT_TOPIC)[partition]
+    end = high
+    while low < high:
+        middle = (low + high) // 2
+        audited = next(_audited(log.scan(AUDIT_TOPIC, partition, middle, end)), None)
+        if audited is not None and (audited.topic_id != topic_id or audited.record.offset < start):
+            low = middle + 1
+        else:
+            high = middle
+    return low

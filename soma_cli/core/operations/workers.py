@@ -1,0 +1,158 @@
+"""Which worker a name stands for: its projection, what it reads, and where it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from soma_cli.core.errors import ConfigurationError, UsageError
+from soma_cli.core.eventing.audit import audit_end
+from soma_cli.core.operations import projections
+from soma_cli.core.operations.offsets import resolve_offset
+from soma_cli.core.operations.projections import group_name
+from soma_cli.core.ports import Cache, Embedder, EventLog, MemoryStore, VectorIndex
+from soma_cli.core.record import EVENTS_TOPIC, REQUESTS_TOPIC, RESPONSES_TOPIC
+from soma_cli.core.settings import Settings
+from soma_cli.core.workers.audit_writer import AUDIT, AuditWriter
+from soma_cli.core.workers.copying import CopySource
+from soma_cli.core.workers.embedder import EMBED, RequestEmbedder
+from soma_cli.core.workers.kv_writer import KV
+from soma_cli.core.workers.latest_publisher import LATEST, LatestPublisher
+from soma_cli.core.workers.loop import Limits, Source, Status, Worker
+from soma_cli.core.workers.observation import Observer
+from soma_cli.core.workers.projection import Projection
+from soma_cli.core.workers.response_indexer import RESPONSES, ResponseIndexer
+from soma_cli.core.workers.vector_indexer import VECTOR
+
+WORKERS = (KV, VECTOR, AUDIT, LATEST, EMBED)
+
+
+class Roles(Protocol):
+    """The adapters that workers are made of; each is opened when it is first asked for."""
+
+    @property
+    def log(self) -> EventLog: ...
+    @property
+    def store(self) -> MemoryStore: ...
+    @property
+    def index(self) -> VectorIndex: ...
+    @property
+    def cache(self) -> Cache | None: ...
+    @property
+    def embedder(self) -> Embedder | None: ...
+
+
+def worker_names(settings: Settings, log: EventLog) -> list[str]:
+    """Those that run together in `soma consume all`, leaders first."""
+    if log.follows_itself:
+        return [KV, VECTOR]
+    through_topics = settings.embedder.via == "topics"
+    return [KV, VECTOR, *([RESPONSES, EMBED] if through_topics else []), AUDIT, LATEST]
+
+
+def make_worker(
+    settings: Settings,
+    roles: Roles,
+    name: str,
+    *,
+    until_end: bool = False,
+    max_events: int | None = None,
+    start: str | None = None,
+    max_rejects: int | None = None,
+    report: Callable[[Status], None] = lambda status: None,
+    observer: Observer | None = None,
+) -> Worker:
+    """Raises UsageError for an unknown name, ConfigurationError for a worker that these settings have no use for."""
+    projection, source = _made(settings, roles, name, max_rejects)
+    limits = Limits(until_end, max_events, _start_offsets(roles.log, projection, source, start))
+    return Worker(roles.log, projection, source, settings.worker, limits, report, observer)
+
+
+def _made(settings: Settings, roles: Roles, name: str, max_rejects: int | None) -> tuple[Projection, Source]:
+    log, group = roles.log, group_name(settings, name)
+    match name:
+        case "kv":
+            projection: Projection = projections.kv_writer(settings, log, roles.store, max_rejects, roles.cache)
+            return projection, _reading(log, group, EVENTS_TOPIC)
+        case "vector":
+            embedder = None if settings.embedder.via == "topics" else roles.embedder
+            projection = projections.vector_indexer(
+                settings, log, roles.store, roles.index, embedder, max_rejects=max_rejects
+            )
+            return projection, _reading(log, group, EVENTS_TOPIC)
+        case "audit" | "latest" if log.follows_itself:
+            raise _not_here(name, f"the embedded log keeps every event and needs no memory.{name}")
+        case "embed" | "responses" if log.follows_itself:
+            raise _not_here(name, "the embedded profile has no embedding.requests; `consume vector` embeds by itself")
+        case "audit":
+            copies = CopySource(log, group, partial(_after_audit, log))
+            return AuditWriter(log, copies), Source(EVENTS_TOPIC, copies.join, copies=True)
+        case "latest":
+            copies = CopySource(log, group, lambda partition: log.bounds(EVENTS_TOPIC)[partition].beginning)
+            follow = projections.follow_kv(settings, log, roles.store)
+            return LatestPublisher(log, roles.store, copies, follow), Source(EVENTS_TOPIC, copies.join, copies=True)
+        case "embed":
+            return _embed(settings, roles, group), _reading(log, group, REQUESTS_TOPIC)
+        case "responses":
+            indexer = projections.vector_indexer(settings, log, roles.store, roles.index, None)
+            positions = partial(_committed, log, group, RESPONSES_TOPIC)
+            topic_id = log.topic_id(EVENTS_TOPIC)
+            responses = ResponseIndexer(log, roles.store, roles.index, topic_id, indexer.point, positions)
+            return responses, _reading(log, group, RESPONSES_TOPIC)
+    raise UsageError(f"{name!r} is not a worker", hint=f"the workers are: {', '.join(WORKERS)}")
+
+
+def _embed(settings: Settings, roles: Roles, group: str) -> RequestEmbedder:
+    if roles.embedder is None:
+        raise ConfigurationError(
+            "no embedder is configured to serve embedding.requests with",
+            hint="set embedder.kind, embedder.url and embedder.model",
+            code="missing_setting",
+        )
+    return RequestEmbedder(roles.log, roles.embedder, partial(_committed, roles.log, group, REQUESTS_TOPIC))
+
+
+def _reading(log: EventLog, group: str, topic: str) -> Source:
+    return Source(topic, lambda start, revoked: log.consumer(group, topic, start, revoked))
+
+
+def _committed(log: EventLog, group: str, topic: str) -> dict[int, int]:
+    """Where a group that keeps its position in the log goes on; at the beginning where it never was."""
+    committed = log.committed(group, topic)
+    return {
+        partition: committed[partition].offset if partition in committed else bounds.beginning
+        for partition, bounds in log.bounds(topic).items()
+    }
+
+
+def _after_audit(log: EventLog, partition: int) -> int:
+    """Behind the last position that `memory.audit` holds: a group that lost its offsets copies nothing twice."""
+    return audit_end(log, partition, log.topic_id(EVENTS_TOPIC))
+
+
+def _not_here(name: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"there is no {name} worker here: {why}", hint="run `soma consume all`", code="not_in_profile"
+    )
+
+
+def _start_offsets(log: EventLog, projection: Projection, source: Source, start: str | None) -> dict[int, int] | None:
+    """Offsets at or before the stored positions: a worker may read again, never leave anything out."""
+    if start is None:
+        return None
+    if source.copies:
+        raise UsageError(
+            f"{projection.name} publishes each record once and cannot begin again elsewhere", hint="leave --from out"
+        )
+    stored, offsets = projection.positions(), {}
+    for partition, bounds in log.bounds(source.topic).items():
+        passed = stored.get(partition, 0)
+        offsets[partition] = resolve_offset(start, bounds, passed)
+        if offsets[partition] > passed:
+            raise UsageError(
+                f"--from {start} is offset {offsets[partition]}, behind the stored position {passed}: events would be "
+                "left out",
+                hint="leave --from out, or name an offset up to the stored position",
+            )
+    return offsets
