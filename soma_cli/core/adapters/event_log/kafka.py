@@ -1,0 +1,106 @@
+"""The cluster's log: topics of a Kafka cluster, every record acknowledged by all replicas in sync.
+
+Append times are the broker's (LogAppendTime), in whole milliseconds; those of one partition never fall as long as its
+brokers' clocks are not set back. A process that forks opens its log anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from confluent_kafka.cimpl import murmur2
+
+from soma_cli.core.adapters.event_log import kafka_topics
+from soma_cli.core.adapters.event_log.kafka_client import KafkaClient
+from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster
+from soma_cli.core.adapters.event_log.kafka_consumer import KafkaConsumer
+from soma_cli.core.adapters.event_log.kafka_producer import KafkaAppender
+from soma_cli.core.adapters.event_log.kafka_reader import KafkaReaders
+from soma_cli.core.instants import now_us
+from soma_cli.core.ports import (
+    Appended,
+    Assigned,
+    Bounds,
+    Committed,
+    Consumer,
+    Provisioned,
+    Revoked,
+    nothing_to_do,
+)
+from soma_cli.core.record import NewRecord, Record
+from soma_cli.core.results import Finding
+from soma_cli.core.settings import LogSettings
+
+
+class KafkaEventLog:
+    """`EventLog` on the brokers at `bootstrap_servers`. Connects when it is first used. Safe with several threads;
+    each consumer and copier belongs to one thread at a time."""
+
+    follows_itself = False
+
+    def __init__(self, settings: LogSettings, *, one_shot: bool = False) -> None:
+        client = KafkaClient(settings)
+        self._cluster = KafkaCluster(client)
+        self._appender = KafkaAppender(self._cluster, one_shot=one_shot)
+        self._readers = KafkaReaders(self._cluster)
+        self._settings = settings
+
+    def provision(self) -> Provisioned:
+        return kafka_topics.provision(self._cluster)
+
+    def topics(self) -> list[str]:
+        return self._cluster.existing()
+
+    def topic_id(self, topic: str) -> str:
+        """Remembered until a consumer is assigned partitions of the topic."""
+        return self._cluster.known(topic).topic_id
+
+    def append(self, records: Sequence[NewRecord]) -> list[Appended]:
+        return self._appender.append(records)
+
+    def partitions_of(self, topic: str, keys: Sequence[bytes]) -> list[int]:
+        """What the partitioner `murmur2_random` chooses, which Java's clients use, too."""
+        count = self._cluster.known(topic).partitions
+        return [murmur2(key, count) for key in keys]
+
+    def bounds(self, topic: str) -> dict[int, Bounds]:
+        return self._cluster.bounds(topic)
+
+    def scan(self, topic: str, partition: int, start: int, end: int, key: bytes | None = None) -> Iterator[Record]:
+        return self._readers.scan(topic, partition, start, end, key)
+
+    def offset_at(self, topic: str, partition: int, instant: int) -> int:
+        return self._cluster.offset_at(topic, partition, instant)
+
+    def compacted_before(self, topic: str) -> int | None:
+        config = self._cluster.config(topic)
+        if "compact" not in config.get("cleanup.policy", ""):
+            return None
+        return now_us() - int(config.get("min.compaction.lag.ms", "0")) * 1000
+
+    def consumer(self, group: str, topic: str, start: Assigned, revoked: Revoked = nothing_to_do) -> Consumer:
+        return KafkaConsumer(self._cluster, group, topic, start, revoked)
+
+    def members(self, group: str) -> int:
+        return self._cluster.members(group)
+
+    def committed(self, group: str, topic: str) -> dict[int, Committed]:
+        return self._cluster.committed(group, topic)
+
+    def stats(self) -> dict[str, Any]:
+        found = self._cluster.brokers()
+        return {
+            "where": self._cluster.client.servers,
+            "brokers": len(found.nodes),
+            "cluster_id": found.cluster_id,
+            "topic_prefix": self._settings.topic_prefix,
+        }
+
+    def health(self, *, deep: bool = False) -> list[Finding]:
+        return []
+
+    def close(self) -> None:
+        self._appender.close()
+        self._readers.close()
+        self._cluster.close()

@@ -1,0 +1,206 @@
+"""What every client of the brokers shares: its configuration, what it hears of trouble, and how errors are told.
+
+Clients do not survive a fork: a process that forks makes its log anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError, ValueRefused
+from soma_cli.core.settings import LogSettings
+
+LOGGER = logging.getLogger("soma.kafka")
+"""The client library's own words. They reach a terminal only where someone attaches a handler."""
+LOGGER.addHandler(logging.NullHandler())
+_SECURITY = {KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED}
+_SECURITY |= {KafkaError.UNSUPPORTED_SASL_MECHANISM, KafkaError.ILLEGAL_SASL_STATE}
+_RIGHTS = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Read, Write and Describe on the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the consumer group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "Describe and IdempotentWrite on the cluster",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Write and Describe on the transactional id",
+}
+_MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_ID}
+_TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
+_WRONG = {KafkaError._INVALID_ARG, KafkaError.POLICY_VIOLATION, KafkaError.UNSUPPORTED_VERSION}
+T = TypeVar("T")
+
+
+class Trouble:
+    """The errors that a client reported by itself. A refused login stays: no retry mends it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last: KafkaError | None = None
+        self.refusal: KafkaError | None = None
+
+    def __call__(self, error: KafkaError) -> None:
+        LOGGER.debug("%s", error)
+        self.count += 1
+        self.last = error
+        if error.code() in _SECURITY:
+            self.refusal = error
+
+    def over(self) -> None:
+        """The brokers answered."""
+        self.last = self.refusal = None
+
+
+class KafkaClient:
+    """The settings of the log as its clients need them, and its errors in soma's words."""
+
+    def __init__(self, settings: LogSettings) -> None:
+        if not settings.bootstrap_servers:
+            raise ConfigurationError(
+                "log.kind is kafka, but there is no log.bootstrap_servers",
+                hint="set log.bootstrap_servers (SOMA_LOG_BOOTSTRAP_SERVERS) to host:port of a broker",
+            )
+        self.settings = settings
+        self.servers = settings.bootstrap_servers
+        self.timeout_s = settings.timeout_s
+
+    def configuration(self, trouble: Trouble, **more: object) -> dict[str, Any]:
+        """Settings of a client; `more` names further ones with `_` for `.`."""
+        timeout_ms = max(int(self.timeout_s * 1000), 10)
+        return {
+            "bootstrap.servers": self.servers,
+            "client.id": "soma",
+            "logger": LOGGER,
+            "error_cb": trouble,
+            "allow.auto.create.topics": False,
+            "socket.nagle.disable": True,
+            "socket.timeout.ms": min(timeout_ms, 300_000),
+            "socket.connection.setup.timeout.ms": min(max(timeout_ms, 1000), 30_000),
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            **self._security(),
+            **{name.replace("_", "."): value for name, value in more.items()},
+        }
+
+    def _security(self) -> dict[str, Any]:
+        security = self.settings.security
+        chosen = {
+            "security.protocol": security.protocol,
+            "sasl.mechanism": security.mechanism,
+            "sasl.username": security.username,
+            "sasl.password": security.password,
+            "ssl.ca.location": security.ca_file and str(security.ca_file),
+            "ssl.certificate.location": security.cert_file and str(security.cert_file),
+            "ssl.key.location": security.key_file and str(security.key_file),
+        }
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    def on_broker(self, topic: str) -> str:
+        return self.settings.topic_prefix + topic
+
+    def ours(self, name: str) -> str:
+        return name.removeprefix(self.settings.topic_prefix)
+
+    def made(self, make: Callable[[], T]) -> T:
+        """Make a client; settings that it refuses (a missing certificate file) are a ConfigurationError."""
+        try:
+            return make()
+        except (KafkaException, ValueError) as error:
+            raise ConfigurationError(
+                f"the Kafka client refuses the settings of the log: {error}", hint="look at log.security.* and log.*"
+            ) from error
+
+    def result(self, future: Future[T], trouble: Trouble, what: str) -> T:
+        """What the brokers answered. Raises what `error` makes of the rest."""
+        try:
+            found = future.result(self.timeout_s + 1)
+        except FutureTimeout as error:
+            raise self.unreachable(trouble, what) from error
+        except KafkaException as error:
+            raise self.error(error, trouble, what) from error
+        trouble.over()
+        return found
+
+    def error(self, error: KafkaException | KafkaError, trouble: Trouble, what: str) -> SomaError:
+        """The error in soma's words; `what` is what was being done, such as "reading memory.events"."""
+        cause = error.args[0] if isinstance(error, KafkaException) else error
+        code = cause.code()
+        if trouble.refusal is not None or code in _SECURITY:
+            return self._refused(trouble.refusal or cause)
+        if code in _RIGHTS:
+            return ConfigurationError(
+                f"{what} failed: the brokers at {self.servers} give this user no right to it ({cause.name()})",
+                hint=f"grant {_RIGHTS[code]}, for example with kafka-acls.sh",
+                code="not_authorized",
+            )
+        if code in _MISSING:
+            return self.missing(what)
+        if code in _TOO_LARGE:
+            return too_large(what)
+        if code in _WRONG:
+            return ConfigurationError(f"{what} failed: {cause.str()}", hint="look at the settings log.*")
+        return self.unreachable(trouble, what, cause)
+
+    def _refused(self, cause: KafkaError) -> ConfigurationError:
+        return ConfigurationError(
+            f"the brokers at {self.servers} refuse the connection: {cause.str()}",
+            hint="look at log.security.* (protocol, mechanism, username, password, ca_file, cert_file, key_file)",
+            code="log_security",
+        )
+
+    def missing(self, what: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{what} failed: there is no such topic at {self.servers}; run `soma init`",
+            hint="`soma init` makes the topics; if it ran, look at log.bootstrap_servers and log.topic_prefix",
+            code="topic_missing",
+        )
+
+    def unreachable(self, trouble: Trouble, what: str, cause: KafkaError | None = None) -> SomaError:
+        if trouble.refusal is not None:
+            return self._refused(trouble.refusal)
+        reason = cause or trouble.last
+        why = f": {reason.str()}" if reason is not None else f" within {self.timeout_s:g} s"
+        return ServiceUnavailable(
+            f"{what} failed: no answer from the Kafka brokers at {self.servers}{why}",
+            hint="are they running, and is log.bootstrap_servers right?",
+        )
+
+    def reach(self, ask: Callable[[float], T], poll: Callable[[], object], trouble: Trouble, what: str) -> T:
+        """Call `ask(timeout_s)` until it answers, for `timeout_s` at most; a refused login ends it at once."""
+        deadline = time.monotonic() + self.timeout_s
+        while True:
+            try:
+                found = ask(max(min(deadline - time.monotonic(), 1.0), 0.05))
+            except KafkaException as error:
+                poll()
+                last = error.args[0]
+                hopeless = last.code() not in (
+                    KafkaError._TRANSPORT,
+                    KafkaError._TIMED_OUT,
+                    KafkaError._ALL_BROKERS_DOWN,
+                )
+                if hopeless or trouble.refusal is not None or time.monotonic() >= deadline:
+                    raise self.error(error, trouble, what) from error
+                continue
+            trouble.over()
+            return found
+
+
+def too_large(what: str) -> ValueRefused:
+    return ValueRefused(
+        f"{what} failed: the record is larger than the brokers take",
+        hint="store less in one event, or raise max.message.bytes of the topic",
+        code="too_large",
+    )
+
+
+def bounded(work: Callable[[], object], timeout_s: float) -> bool:
+    """Run what may hang in a thread of its own; whether it ended in time."""
+    thread = threading.Thread(target=work, name="soma-kafka-bounded", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return not thread.is_alive()

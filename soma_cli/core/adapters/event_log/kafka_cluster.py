@@ -1,0 +1,289 @@
+"""What is asked of the brokers with an admin client: topics, bounds, groups. Every answer comes within `timeout_s`."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    DescribeClusterResult,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+    TopicDescription,
+)
+
+from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble
+from soma_cli.core.errors import ConfigurationError, SomaError, UsageError
+from soma_cli.core.ports import Bounds, Committed
+from soma_cli.core.record import (
+    AUDIT_TOPIC,
+    DEAD_LETTER_TOPIC,
+    EVENTS_TOPIC,
+    LATEST_TOPIC,
+    REQUESTS_TOPIC,
+    RESPONSES_TOPIC,
+)
+
+TOPICS = (EVENTS_TOPIC, AUDIT_TOPIC, LATEST_TOPIC, REQUESTS_TOPIC, RESPONSES_TOPIC, DEAD_LETTER_TOPIC)
+_NONE_SUCH = -1
+_NO_GROUP = {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID}
+_SETTLING = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.REPLICA_NOT_AVAILABLE}
+_PAUSE_S = 0.02
+_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+
+class Known(NamedTuple):
+    """What is remembered of a topic. A topic that was made anew has another id; `forget` makes the log look again."""
+
+    topic_id: str
+    partitions: int
+
+
+class KafkaCluster:
+    """The brokers, asked through one admin client, which connects when it is first used. Safe with several threads."""
+
+    def __init__(self, client: KafkaClient) -> None:
+        self.client = client
+        self.trouble = Trouble()
+        self._lock = threading.Lock()
+        self._made: AdminClient | None = None
+        self._known: dict[str, Known] = {}
+        self._configs: dict[str, dict[str, str]] = {}
+
+    @property
+    def admin(self) -> AdminClient:
+        with self._lock:
+            if self._made is None:
+                configuration = self.client.configuration(self.trouble)
+                self._made = self.client.made(lambda: AdminClient(configuration))
+                self.client.reach(self._metadata, self._poll, self.trouble, "connecting")
+            return self._made
+
+    def _metadata(self, timeout_s: float) -> object:
+        assert self._made is not None
+        return self._made.list_topics(self.client.on_broker(EVENTS_TOPIC), timeout=timeout_s)
+
+    def _poll(self) -> object:
+        return self._made.poll(0) if self._made is not None else None
+
+    def result(self, future: Future[Any], what: str) -> Any:
+        try:
+            return self.client.result(future, self.trouble, what)
+        finally:
+            self._poll()
+
+    # --- topics ---
+
+    def existing(self) -> list[str]:
+        """soma's topics that are there, without prefix."""
+        metadata = self.client.reach(
+            lambda timeout_s: self.admin.list_topics(timeout=timeout_s), self._poll, self.trouble, "listing topics"
+        )
+        return [topic for topic in TOPICS if self.client.on_broker(topic) in metadata.topics]
+
+    def describe(self, topics: Sequence[str]) -> dict[str, TopicDescription]:
+        """Raises ConfigurationError (`topic_missing`) for one that is not there."""
+        if not topics:
+            return {}
+        names = TopicCollection([self.client.on_broker(topic) for topic in topics])
+        futures = self.admin.describe_topics(names, request_timeout=self.client.timeout_s)
+        return {
+            topic: self.result(futures[self.client.on_broker(topic)], f"looking up the topic {topic}")
+            for topic in topics
+        }
+
+    def known(self, topic: str) -> Known:
+        if topic not in self._known:
+            description = self.describe([topic])[topic]
+            self._known[topic] = Known(str(description.topic_id), len(description.partitions))
+        return self._known[topic]
+
+    def forget(self, topic: str) -> None:
+        self._known.pop(topic, None)
+        self._configs.pop(topic, None)
+
+    def check_partition(self, topic: str, partition: int) -> None:
+        count = self.known(topic).partitions
+        if not 0 <= partition < count:
+            raise UsageError(f"{topic} has no partition {partition}", hint=f"its partitions are 0 to {count - 1}")
+
+    def configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The policy that holds for each topic, by the broker's names."""
+        asked = {ConfigResource(ResourceType.TOPIC, self.client.on_broker(topic)): topic for topic in topics}
+        if not asked:
+            return {}
+        futures = self.admin.describe_configs(list(asked), request_timeout=self.client.timeout_s)
+        return {
+            asked[resource]: {
+                name: entry.value
+                for name, entry in self.result(future, f"reading the policy of {resource.name}").items()
+            }
+            for resource, future in futures.items()
+        }
+
+    def config(self, topic: str) -> dict[str, str]:
+        """The same of one topic, remembered."""
+        if topic not in self._configs:
+            self._configs[topic] = self.configs([topic])[topic]
+        return self._configs[topic]
+
+    def create(self, topics: Sequence[NewTopic]) -> list[str]:
+        """The names of those that were made; one that another process made at the same moment is not among them.
+        Returns when their partitions have leaders."""
+        created = []
+        futures = self.admin.create_topics(list(topics), request_timeout=self.client.timeout_s) if topics else {}
+        for name, future in futures.items():
+            try:
+                future.result(self.client.timeout_s + 1)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise self.client.error(error, self.trouble, f"making the topic {name}") from error
+            else:
+                created.append(name)
+        for topic in topics:
+            self._wait_for_leaders(self.client.ours(topic.topic))
+        return created
+
+    def _wait_for_leaders(self, topic: str) -> None:
+        """A topic that was just made is known to every broker a moment later."""
+        deadline = time.monotonic() + self.client.timeout_s
+        while True:
+            self.forget(topic)
+            try:
+                self.bounds(topic)
+            except ConfigurationError as error:
+                if error.code != "topic_missing" or time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE_S)
+            else:
+                return
+
+    # --- bounds ---
+
+    def bounds(self, topic: str) -> dict[int, Bounds]:
+        """`end` is the last stable offset: what an open transaction holds back is not counted, so that every offset
+        below it can be read at once."""
+        return self._bounds(topic, range(self.known(topic).partitions))
+
+    def partition_bounds(self, topic: str, partition: int) -> Bounds:
+        self.check_partition(topic, partition)
+        return self._bounds(topic, [partition])[partition]
+
+    def _bounds(self, topic: str, partitions: Iterable[int]) -> dict[int, Bounds]:
+        first, last = _EARLIEST, _LATEST
+        beginnings, ends = self._offsets(topic, [dict.fromkeys(partitions, first), dict.fromkeys(partitions, last)])
+        return {partition: Bounds(beginning, ends[partition]) for partition, beginning in beginnings.items()}
+
+    def offset_at(self, topic: str, partition: int, instant: int) -> int:
+        """Brokers keep milliseconds, so an instant between two of them is that of the later one."""
+        self.check_partition(topic, partition)
+        at = OffsetSpec.for_timestamp(max(-(-instant // 1000), 0))
+        found, end = self._offsets(topic, [{partition: at}, {partition: _LATEST}])
+        return end[partition] if found[partition] == _NONE_SUCH else min(found[partition], end[partition])
+
+    def _offsets(self, topic: str, asked: Sequence[Mapping[int, OffsetSpec]]) -> list[dict[int, int]]:
+        """Asked at the same time; again, for `timeout_s`, while a partition changes its leader."""
+        deadline = time.monotonic() + self.client.timeout_s
+        while True:
+            sent = [self._list_offsets(topic, specs) for specs in asked]
+            try:
+                return [self._answers(topic, futures) for futures in sent]
+            except SomaError as error:
+                if _code(error) not in _SETTLING or time.monotonic() > deadline:
+                    raise
+                time.sleep(_PAUSE_S)
+
+    def _list_offsets(self, topic: str, specs: Mapping[int, OffsetSpec]) -> dict[TopicPartition, Future[Any]]:
+        name = self.client.on_broker(topic)
+        return self.admin.list_offsets(
+            {TopicPartition(name, partition): spec for partition, spec in specs.items()},
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=self.client.timeout_s,
+        )
+
+    def _answers(self, topic: str, futures: Mapping[TopicPartition, Future[Any]]) -> dict[int, int]:
+        what = f"asking for the offsets of {topic}"
+        return {key.partition: self.result(future, what).offset for key, future in futures.items()}
+
+    # --- groups ---
+
+    def members(self, group: str) -> int:
+        futures = self.admin.describe_consumer_groups([group], request_timeout=self.client.timeout_s)
+        try:
+            return len(self.result(futures[group], f"looking up the group {group}").members)
+        except SomaError as error:
+            if _code(error) in _NO_GROUP:
+                return 0
+            raise
+
+    def committed(self, group: str, topic: str) -> dict[int, Committed]:
+        """Offsets in a transaction that is being committed are waited for."""
+        asked = [ConsumerGroupTopicPartitions(group)]
+        futures = self.admin.list_consumer_group_offsets(
+            asked, require_stable=True, request_timeout=self.client.timeout_s
+        )
+        try:
+            found = self.result(futures[group], f"reading the offsets of the group {group}")
+        except SomaError as error:
+            if _code(error) in _NO_GROUP:
+                return {}
+            raise
+        name = self.client.on_broker(topic)
+        mine = [item for item in found.topic_partitions if item.topic == name and item.offset >= 0]
+        return {item.partition: _committed(item) for item in mine}
+
+    def brokers(self) -> DescribeClusterResult:
+        future = self.admin.describe_cluster(request_timeout=self.client.timeout_s)
+        found: DescribeClusterResult = self.result(future, "describing the cluster")
+        return found
+
+    def close(self) -> None:
+        with self._lock:
+            self._made = None
+
+
+def commit_note(rate_per_s: float | None, now: int) -> str:
+    """What is written beside a committed offset."""
+    return json.dumps({"rate_per_s": rate_per_s, "committed_at": now})
+
+
+def _committed(item: TopicPartition) -> Committed:
+    """Other tools commit too, and write what they like beside the offset."""
+    try:
+        note = json.loads(item.metadata or "")
+        at, rate = note["committed_at"], note["rate_per_s"]
+        return Committed(item.offset, int(at), None if rate is None else float(rate))
+    except (ValueError, TypeError, KeyError):
+        return Committed(item.offset, 0, None)
+
+
+def _code(error: SomaError) -> int | None:
+    cause = error.__cause__
+    return cause.args[0].code() if isinstance(cause, KafkaException) else None
+
+
+def topic_partitions(name: str, offsets: Mapping[int, int], note: str | None = None) -> list[TopicPartition]:
+    """As the client wants them; `note` is written beside each offset."""
+    if note is None:
+        return [TopicPartition(name, partition, offset) for partition, offset in offsets.items()]
+    return [TopicPartition(name, partition, offset, note) for partition, offset in offsets.items()]
+
+
+def plain(name: str, partitions: Iterable[int]) -> list[TopicPartition]:
+    return [TopicPartition(name, partition) for partition in partitions]

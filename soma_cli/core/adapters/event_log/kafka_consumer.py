@@ -1,0 +1,272 @@
+"""One member of a consumer group. Positions come from `start`; the group's own offsets are a copy for tools."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from soma_cli.core.adapters.event_log.kafka_client import LOGGER, Trouble, bounded
+from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster, commit_note, plain, topic_partitions
+from soma_cli.core.adapters.event_log.kafka_reader import READING, as_record
+from soma_cli.core.errors import ConfigurationError, LogBehind, SomaError
+from soma_cli.core.instants import now_us
+from soma_cli.core.ports import Assigned, Revoked, Run
+from soma_cli.core.record import Record
+
+_POLL_INTERVAL_MS = 300_000
+_CLOSE_S = 5.0
+_SLICE_S = 0.1
+_JOINING_S = 0.01
+"""A poll does not end when partitions are assigned, so the wait is cut into slices."""
+_OUT_OF_RANGE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
+_REJOINS = {KafkaError._MAX_POLL_EXCEEDED, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}
+_NOT_OURS = {
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError._ASSIGNMENT_LOST,
+    KafkaError._NO_OFFSET,
+    KafkaError._STATE,
+}
+
+
+class KafkaConsumer:
+    """`Consumer` of one topic. A partition that was assigned stands still until `poll` has asked `start` for its
+    offset: where that fails, `poll` raises it, and the next one asks again."""
+
+    def __init__(self, cluster: KafkaCluster, group: str, topic: str, start: Assigned, revoked: Revoked) -> None:
+        self.cluster = cluster
+        self.client = cluster.client
+        self.group = group
+        self.topic = topic
+        self.name = self.client.on_broker(topic)
+        self.trouble = Trouble()
+        self._start = start
+        self._revoked = revoked
+        self._next: dict[int, int] = {}
+        self._begun: dict[int, int] = {}
+        self._waiting: set[int] = set()
+        self._stash: list[Message] = []
+        self._paused = False
+        self._raised: list[Exception] = []
+        self._closed = False
+        cluster.forget(topic)
+        cluster.known(topic)
+        configuration = self._configuration()
+        self.consumer = self.client.made(lambda: Consumer(configuration))
+        self.consumer.subscribe([self.name], self._on_assign, self._on_revoke, self._on_lost)
+
+    def _configuration(self) -> dict[str, Any]:
+        settings = self.client.settings
+        session_ms = int(settings.session_timeout_s * 1000)
+        return {
+            **self.client.configuration(self.trouble),
+            **READING,
+            "group.id": self.group,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": max(min(session_ms // 3, 3000), 1),
+            "max.poll.interval.ms": max(_POLL_INTERVAL_MS, session_ms),
+            **({"group.instance.id": settings.instance_id} if settings.instance_id else {}),
+        }
+
+    # --- what the group says; called from within poll, keep and close ---
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Paused at once, so that nothing is read before it is known where to begin."""
+        numbers = {item.partition for item in partitions}
+        consumer.incremental_assign([TopicPartition(self.name, number, 0) for number in sorted(numbers)])
+        consumer.pause(plain(self.name, numbers))
+        self._waiting |= numbers
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        numbers = frozenset(item.partition for item in partitions)
+        try:
+            self._revoked(numbers)
+        except Exception as error:  # noqa: BLE001 - the group must go on all the same; poll raises it
+            self._raised.append(error)
+        self._drop(consumer, numbers)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._drop(consumer, frozenset(item.partition for item in partitions))
+
+    def _drop(self, consumer: Consumer, numbers: frozenset[int]) -> None:
+        consumer.incremental_unassign(plain(self.name, numbers))
+        self._waiting -= numbers
+        self._stash = [message for message in self._stash if message.partition() not in numbers]
+        for number in numbers:
+            self._next.pop(number, None)
+
+    # --- reading ---
+
+    def poll(self, limit: int, timeout_s: float) -> list[Run]:
+        """At most `limit` records. Raises what `start` raised; LogBehind and ConfigurationError (`offset_out_of_range`)
+        where the log does not hold the offset to read next."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._settle()
+            left = max(deadline - time.monotonic(), 0.0)
+            runs = self._runs(self._take(limit, min(left, _SLICE_S if self._next else _JOINING_S)))
+            if self._raised:
+                raise self._raised.pop(0)
+            if runs:
+                return runs
+            self._look_at_trouble()
+            if time.monotonic() >= deadline and not self._waiting:
+                return []
+
+    def _settle(self) -> None:
+        """Begin the partitions that wait, and go on with those that `keep` paused."""
+        if self._waiting:
+            self.cluster.forget(self.topic)
+        for number in sorted(self._waiting):
+            offset = self.begin(number)
+            self._check(number, offset)
+            self._move(number, offset)
+        if self._paused:
+            self._paused = False
+            self.consumer.resume(plain(self.name, self._next))
+
+    def begin(self, partition: int) -> int:
+        return self._start(partition)
+
+    def _check(self, partition: int, offset: int) -> None:
+        beginning, end = self.cluster.partition_bounds(self.topic, partition)
+        if offset > end:
+            raise LogBehind(
+                f"{self.topic}/{partition} ends at {end}, before the stored position {offset}",
+                hint="was the log replaced or restored from a backup? See the runbook for a log that was lost",
+            )
+        if offset < beginning:
+            raise ConfigurationError(
+                f"{self.topic}/{partition} begins at {beginning}, the stored position is {offset}: records are gone",
+                hint="rebuild the projection with `soma replay --into`",
+                code="offset_out_of_range",
+            )
+
+    def _move(self, partition: int, offset: int) -> None:
+        try:
+            self.consumer.seek(TopicPartition(self.name, partition, offset))
+            self.consumer.resume(plain(self.name, [partition]))
+        except KafkaException as error:
+            raise self.client.error(error, self.trouble, f"seeking in {self.topic}/{partition}") from error
+        self._waiting.discard(partition)
+        self._next[partition] = self._begun[partition] = offset
+
+    def _take(self, limit: int, timeout_s: float) -> list[Message]:
+        """What is there; waits for the first message only."""
+        try:
+            taken, self._stash = self._stash, []
+            if not taken:
+                first = self.consumer.poll(timeout_s)
+                taken = [] if first is None else [first]
+            if taken and len(taken) < limit:
+                taken += self.consumer.consume(limit - len(taken), 0)
+        except KafkaException as error:
+            raise self.client.error(error, self.trouble, f"reading {self.topic}") from error
+        taken, self._stash = taken[:limit], taken[limit:]
+        return taken
+
+    def _runs(self, messages: Iterable[Message]) -> list[Run]:
+        """Runs that join up. What is left of partitions that are not ours any more is dropped."""
+        starts, records = dict(self._next), dict[int, list[Record]]()
+        for message in messages:
+            error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
+            if error is None:
+                if number in self._next and offset >= self._next[number]:
+                    records.setdefault(number, []).append(as_record(message, self.topic, number, offset))
+                    self._next[number] = offset + 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                if number in self._next:
+                    self._next[number] = max(self._next[number], offset)
+            else:
+                self._event(error, number)
+        moved = [number for number, end in self._next.items() if end > starts.get(number, end)]
+        if moved:
+            self.trouble.over()
+        return [Run(number, starts[number], self._next[number], records.get(number, ())) for number in moved]
+
+    def _event(self, error: KafkaError, partition: int) -> None:
+        if error.code() in _REJOINS:
+            LOGGER.info("the group %s takes this member's partitions away: %s", self.group, error)
+        elif error.code() in _OUT_OF_RANGE and partition not in self._next:
+            LOGGER.debug("%s/%d was not begun yet: %s", self.topic, partition, error)
+        elif error.code() in _OUT_OF_RANGE:
+            self._raised.append(self._out_of_range(partition, error))
+        else:
+            self._raised.append(self.client.error(error, self.trouble, f"reading {self.topic}"))
+
+    def _out_of_range(self, partition: int, error: KafkaError) -> SomaError:
+        offset = self._next[partition]
+        try:
+            self._check(partition, offset)
+        except SomaError as found:
+            return found
+        self._waiting.add(partition)
+        return self.client.error(error, self.trouble, f"reading {self.topic}/{partition} from {offset}")
+
+    def _look_at_trouble(self) -> None:
+        """Brokers that are away are silent: whoever gets nothing after an error asks whether they answer."""
+        if self.trouble.last is None and self.trouble.refusal is None:
+            return
+        self.client.reach(
+            lambda timeout_s: self.consumer.list_topics(self.name, timeout=timeout_s),
+            lambda: None,
+            self.trouble,
+            f"reading {self.topic}",
+        )
+
+    def keep(self) -> None:
+        """Partitions stand still meanwhile. A message that comes all the same is kept for the next `poll`."""
+        self.consumer.pause(plain(self.name, self._next))
+        self._paused = True
+        message = self.consumer.poll(0)
+        if message is not None:
+            self._stash.append(message)
+
+    def assigned(self) -> frozenset[int]:
+        return frozenset(self._next) | self._waiting
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Nothing happens where the partition is not this member's any more."""
+        if partition in self.assigned():
+            self._stash = [message for message in self._stash if message.partition() != partition]
+            self._move(partition, offset)
+
+    # --- positions ---
+
+    def commit(self, offsets: Mapping[int, int], rate_per_s: float | None = None) -> None:
+        """What the group refuses, because partitions have moved on, is no failure: the stored position is the truth."""
+        mine = {number: offset for number, offset in offsets.items() if number in self._next}
+        if not mine:
+            return
+        items = topic_partitions(self.name, mine, commit_note(rate_per_s, now_us()))
+        outcome: list[KafkaException] = []
+        if not bounded(lambda: self._commit(items, outcome), self.client.timeout_s):
+            raise self.client.unreachable(self.trouble, f"committing offsets of {self.group}")
+        for error in outcome:
+            if error.args[0].code() not in _NOT_OURS:
+                raise self.client.error(error, self.trouble, f"committing offsets of {self.group}") from error
+            LOGGER.debug("not committed: %s", error)
+
+    def _commit(self, items: list[TopicPartition], outcome: list[KafkaException]) -> None:
+        try:
+            done = self.consumer.commit(offsets=items, asynchronous=False)
+            outcome += [KafkaException(item.error) for item in done or [] if item.error is not None]
+        except KafkaException as error:
+            outcome.append(error)
+
+    def close(self) -> None:
+        """Leaves the group; commits nothing. Within a few seconds, also where the brokers are away."""
+        if not self._closed:
+            self._closed = True
+            self._revoked = _nobody
+            if not bounded(self.consumer.close, _CLOSE_S):
+                LOGGER.warning("the brokers did not hear that this member leaves %s", self.group)
+
+
+def _nobody(partitions: frozenset[int]) -> None:
+    """A member that leaves of its own accord has committed what it wants."""

@@ -1,0 +1,206 @@
+"""Appending: every record acknowledged by all replicas that are in sync, or an error that says what is known."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble, too_large
+from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster
+from soma_cli.core.errors import ServiceUnavailable, SomaError
+from soma_cli.core.ports import Appended
+from soma_cli.core.record import NewRecord, Position
+
+PRODUCER_BYTES = 100 << 20
+"""More than any topic takes: the topic's own limit is what refuses a record."""
+_OVERHEAD = 512
+_BULK = 100
+_LINGER_MS = 5
+_SERVE_EVERY = 2000
+_PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
+
+
+class Delivery:
+    """What became of the records of one `append`. Reports come in any thread that polls the producer."""
+
+    def __init__(self, count: int) -> None:
+        self._placed: list[tuple[int, int, int] | None] = [None] * count
+        self.reported: list[int] = []
+        self.failures: list[KafkaError] = []
+
+    def report(self, index: int, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._placed[index] = (message.partition() or 0, message.offset() or 0, message.timestamp()[1])
+        else:
+            self.failures.append(error)
+        self.reported.append(index)
+
+    @property
+    def some_placed(self) -> bool:
+        return len(self.reported) > len(self.failures)
+
+    def receipts(self, records: Sequence[NewRecord]) -> list[Appended]:
+        pairs = zip(records, self._placed, strict=True)
+        return [Appended(Position(record.topic, at[0], at[1]), at[2] * 1000) for record, at in pairs if at is not None]
+
+
+class KafkaAppender:
+    """A producer for few records, which go at once, and one for many, which go in large batches; each is made when it
+    is first needed. `one_shot` leaves out what only a longer life pays back: a producer id, which costs two round trips
+    more. Safe with several threads."""
+
+    def __init__(self, cluster: KafkaCluster, *, one_shot: bool) -> None:
+        self._cluster = cluster
+        self._client: KafkaClient = cluster.client
+        self._one_shot = one_shot
+        self._lock = threading.Lock()
+        self._trouble = Trouble()
+        self._made: dict[bool, Producer] = {}
+
+    def append(self, records: Sequence[NewRecord]) -> list[Appended]:
+        """Raises ServiceUnavailable (`details["uncertain"]` says whether some may be there all the same), ValueRefused
+        (`too_large`) and ConfigurationError."""
+        if not records:
+            return []
+        names = {topic: self._client.on_broker(topic) for topic in {record.topic for record in records}}
+        self._refuse(records)
+        producer = self._producer(records)
+        delivery = Delivery(len(records))
+        heard = self._trouble.count
+        sent = self._send(producer, records, names, delivery)
+        self._wait(producer, delivery, sent)
+        if delivery.failures or sent < len(records):
+            raise self._failed(delivery, names, self._trouble.count > heard)
+        return delivery.receipts(records)
+
+    def _refuse(self, records: Sequence[NewRecord]) -> None:
+        """What can be refused is refused before anything is sent: later it would leave a prefix."""
+        limits: dict[str, int] = {}
+        for number, record in enumerate(records):
+            if record.topic not in limits:
+                self._uncertain_is_false(record.topic)
+                limits[record.topic] = int(self._cluster.config(record.topic).get("max.message.bytes", 1 << 20))
+            if len(record.value or b"") + len(record.key or b"") + _OVERHEAD > limits[record.topic]:
+                raise too_large(f"appending record {number} to {record.topic}")
+            if record.partition is not None:
+                self._cluster.check_partition(record.topic, record.partition)
+
+    def _uncertain_is_false(self, topic: str) -> None:
+        """The brokers are asked before anything is sent: where they do not answer, nothing was."""
+        try:
+            self._cluster.known(topic)
+        except ServiceUnavailable as error:
+            error.details["uncertain"] = False
+            raise
+
+    def _producer(self, records: Sequence[NewRecord]) -> Producer:
+        bulk = len(records) >= _BULK
+        with self._lock:
+            new = bulk not in self._made
+            if new:
+                plain = self._one_shot and len(records) == 1
+                configuration = self._configuration(idempotent=not plain, linger_ms=_LINGER_MS if bulk else 0)
+                self._made[bulk] = self._client.made(lambda: Producer(configuration))
+            producer = self._made[bulk]
+        if new or self._trouble.last is not None:
+            self._reach(producer, records[0].topic)
+        return producer
+
+    def _reach(self, producer: Producer, topic: str) -> None:
+        name = self._client.on_broker(topic)
+        try:
+            self._client.reach(
+                lambda timeout_s: producer.list_topics(name, timeout=timeout_s),
+                lambda: producer.poll(0),
+                self._trouble,
+                f"appending to {topic}",
+            )
+        except ServiceUnavailable as error:
+            error.details["uncertain"] = False
+            raise
+
+    def _configuration(self, *, idempotent: bool, linger_ms: int) -> dict[str, object]:
+        backstop_ms = int(self._client.timeout_s * 2000) + 1000
+        safe = {"enable.idempotence": True, "enable.gapless.guarantee": True}
+        plain = {"enable.idempotence": False, "max.in.flight.requests.per.connection": 1}
+        return {
+            **self._client.configuration(self._trouble),
+            **(safe if idempotent else plain),
+            "acks": "all",
+            "partitioner": "murmur2_random",
+            "linger.ms": linger_ms,
+            "message.max.bytes": PRODUCER_BYTES,
+            "queue.buffering.max.messages": 200_000,
+            "queue.buffering.max.kbytes": 65_536,
+            # A record that gets no answer is purged after `timeout_s`; this comes later, should that not happen.
+            "delivery.timeout.ms": backstop_ms,
+        }
+
+    def _send(self, producer: Producer, records: Sequence[NewRecord], names: dict[str, str], delivery: Delivery) -> int:
+        """Hand the records over, in order, until one fails. Returns how many were handed over."""
+        produce, report, failures = producer.produce, delivery.report, delivery.failures
+        for index, (topic, key, value, headers, where) in enumerate(records):
+            name, partition, told = names[topic], -1 if where is None else where, partial(report, index)
+            while True:
+                try:
+                    produce(name, value, key, partition, told, None, 0, list(headers) if headers else None)
+                    break
+                except BufferError:
+                    if not self._progress(producer, delivery, index):
+                        return index
+                except KafkaException as error:
+                    failures.append(error.args[0])
+                    return index
+            if index % _SERVE_EVERY == 0:
+                producer.poll(0)
+            if failures:
+                return index + 1
+        return len(records)
+
+    def _progress(self, producer: Producer, delivery: Delivery, sent: int) -> bool:
+        """Wait until something more was reported; False, and everything purged, where nothing is for `timeout_s`."""
+        before, deadline = len(delivery.reported), time.monotonic() + self._client.timeout_s
+        while len(delivery.reported) == before and before < sent:
+            producer.poll(0.01)
+            if time.monotonic() > deadline and len(delivery.reported) == before:
+                self._give_up(producer, delivery, sent)
+                return False
+        return True
+
+    def _wait(self, producer: Producer, delivery: Delivery, sent: int) -> None:
+        while len(delivery.reported) < sent and self._progress(producer, delivery, sent):
+            pass
+
+    def _give_up(self, producer: Producer, delivery: Delivery, sent: int) -> None:
+        producer.purge(in_queue=True, in_flight=True, blocking=False)
+        deadline = time.monotonic() + 1
+        while len(delivery.reported) < sent and time.monotonic() < deadline:
+            producer.poll(0.05)
+
+    def _failed(self, delivery: Delivery, names: dict[str, str], disturbed: bool) -> SomaError:
+        """A record that was purged while it waited was never sent, unless it waited for a second try."""
+        with self._lock:
+            self._made.clear()
+        queued = [failure for failure in delivery.failures if failure.code() == KafkaError._PURGE_QUEUE]
+        real = [failure for failure in delivery.failures if failure.code() not in _PURGED]
+        some = delivery.some_placed
+        what = f"appending to {', '.join(sorted(names))}"
+        error = (
+            self._client.error(real[0], self._trouble, what) if real else self._client.unreachable(self._trouble, what)
+        )
+        uncertain = some
+        if isinstance(error, ServiceUnavailable):
+            uncertain = some or disturbed or len(queued) < len(delivery.failures) or not delivery.failures
+        error.details["uncertain"] = uncertain
+        if uncertain:
+            error.message += "; the outcome is unknown: what was sent may have been appended all the same"
+            error.args = (error.message,)
+        return error
+
+    def close(self) -> None:
+        with self._lock:
+            self._made.clear()
