@@ -29,7 +29,7 @@ def filled(value: Any) -> Any:
     if isinstance(value, list):
         return [filled(one) for one in value]
     if isinstance(value, str):
-        return VARIABLE.sub(lambda found: ENV[found[1]], value).replace("$$", "$")
+        return VARIABLE.sub(lambda found: ENV.get(found[1], found[0]), value).replace("$$", "$")
     return value
 
 

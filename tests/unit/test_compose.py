@@ -46,7 +46,7 @@ def test_compose_itself_reads_it() -> None:
     docker = shutil.which("docker")
     if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
         pytest.skip("the plugin `docker compose` is not installed")
-    command = [docker, "compose", "--env-file", ".env.example", "config", "--quiet"]
+    command = [docker, "compose", "-f", "docker-compose.dev.yml", "--env-file", ".env.example", "config", "--quiet"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -129,11 +129,12 @@ def test_either_broker_answers_to_the_same_name() -> None:
 
 @pytest.fixture
 def answering(request: pytest.FixtureRequest) -> Iterator[int]:
-    """The port of a server that answers /readyz with the parameter."""
+    """The port of a server that answers with the parameter where servers are asked if they are ready."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(request.param if self.path == "/readyz" else HTTPStatus.NOT_FOUND)
+            asked = self.path in ("/readyz", "/health/ready")
+            self.send_response(request.param if asked else HTTPStatus.NOT_FOUND)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -147,7 +148,7 @@ def answering(request: pytest.FixtureRequest) -> Iterator[int]:
         thread.join()
 
 
-@pytest.mark.parametrize("name", ["qdrant", "kv"])
+@pytest.mark.parametrize("name", ["qdrant", "registry", "kv"])
 @pytest.mark.parametrize("answering", [HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE], indirect=True)
 def test_a_server_that_is_not_ready_is_not_healthy(
     name: str, answering: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
