@@ -1,0 +1,56 @@
+"""Indexes on Qdrant for tests: the client's in-memory engine always, a server where one can be had."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import uuid4
+
+from qdrant_client import QdrantClient
+
+from soma_cli.core.adapters.vector_index.qdrant import QdrantIndex
+from soma_cli.core.ports import IndexIdentity
+from soma_cli.core.settings import IndexSettings
+
+UNSETTLED = IndexIdentity(None, None)
+
+
+class InMemory(QdrantClient):
+    """The client's in-memory engine, made safe for threads, as a server is: one call at a time."""
+
+    def __init__(self) -> None:
+        self._one = threading.RLock()
+        super().__init__(location=":memory:")
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("_") or not callable(found):
+            return found
+
+        @wraps(found)
+        def alone(*args: Any, **options: Any) -> Any:
+            with self._one:
+                return found(*args, **options)
+
+        return alone
+
+
+def in_memory(client: QdrantClient | None = None, **settings: Any) -> Callable[..., QdrantIndex]:
+    """Opens the same provisioned index at each call."""
+    shared = client or InMemory()
+    return lambda identity=UNSETTLED: _provisioned(
+        QdrantIndex(IndexSettings(kind="qdrant", **settings), identity=identity, client=shared)
+    )
+
+
+def on_server(url: str) -> Callable[..., QdrantIndex]:
+    """The same on a server, behind an alias of its own."""
+    settings = IndexSettings(kind="qdrant", url=url, collection=f"test-{uuid4().hex[:12]}")
+    return lambda identity=UNSETTLED: _provisioned(QdrantIndex(settings, identity=identity))
+
+
+def _provisioned(index: QdrantIndex) -> QdrantIndex:
+    index.provision()
+    return index
