@@ -16,10 +16,12 @@ the test, otherwise it is skipped, both with a message that names what is missin
 A test's own, to be stopped, killed, paused and started again on the same port and data; each is a context manager
 that starts it and has `.address`, `.start()`, `.stop()`, `.kill()`, `.pause()`, `.resume()`:
 
-    KafkaCluster(brokers=1 | 3, settings={}, jvm=(...))     tests/services/kafka.py; one broker by number: .kill(1)
-    PostgresServer(durable=True, password=None, settings={})    postgres.py; .backup(), .put_back(); new_database(dsn)
-    RedisServer(password=None, settings={})                 redis.py
-    RegistryServer()                                        registry.py
+    KafkaCluster(brokers=1 | 3, settings={}, users={}, jvm=(...))    kafka.py; one broker by number: .kill(1);
+                                                                     TLS, passwords and ACLs with users
+    PostgresServer(durable=True, password=None, settings={})         postgres.py; .backup(), .put_back()
+    RedisServer(password=None, settings={})                          redis.py
+    RegistryServer()                                                 registry.py
+    new_database(dsn) -> str                                         a new empty database of that server
 
     with KafkaCluster(brokers=3) as kafka:
         ...produce to kafka.address...

@@ -16,7 +16,8 @@ from uuid import uuid4
 
 from tests.services.folders import server_folder
 from tests.services.jars import jars
-from tests.services.kafka_settings import broker_settings, properties
+from tests.services.kafka_access import Access
+from tests.services.kafka_settings import Ports, broker_settings, properties
 from tests.services.ports import free_port, give_back
 from tests.services.processes import ServerProcess, tied
 from tests.services.required import StartFailed, program
@@ -31,45 +32,49 @@ class KafkaCluster:
     With three, every topic that names no replication factor has 3 replicas, `min.insync.replicas` is 2, and losing
     any one leaves a working cluster. `settings` are lines of server.properties. `start`, `stop`, `kill`, `pause` and
     `resume` are for all brokers, or for one by its number from 0; ports and data stay the same.
+
+    With `users` (name -> password), `address` wants TLS and a SCRAM-SHA-256 password, `access.client(user)` has the
+    settings of a client for it, and what no ACL allows is forbidden. `open_address` lets everybody do everything:
+    topics and ACLs are made there.
     """
 
     def __init__(
         self,
         brokers: int = 1,
         settings: Mapping[str, str] | None = None,
+        users: Mapping[str, str] | None = None,
         jvm: Sequence[str] = FAST_START,
     ) -> None:
-        self.ports = [free_port() for _ in range(brokers)]
-        self._controllers = [free_port() for _ in range(brokers)]
-        self._folder = server_folder(self, "kafka")
-        self._cluster_id = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+        self.folder = server_folder(self, "kafka")
+        self.access = Access(users, self.folder) if users else None
+        self._ports = [Ports(free_port(), free_port(), free_port() if users else None) for _ in range(brokers)]
         self._formatted = False
-        self._java = [program("java"), "-cp", f"{jars('kafka')}/*"]
-        heap = "-Xmx512m" if brokers == 1 else "-Xmx384m"
-        options = [heap, *jvm, *_QUIET]
-        self.processes = []
-        for index in range(brokers):
-            home = self._folder / f"broker-{index}"
-            home.mkdir()
-            lines = broker_settings(index, self.ports, self._controllers, home / "data") | dict(settings or {})
-            (home / "server.properties").write_text(properties(lines))
-            command = [*self._java, *options, "kafka.Kafka", "server.properties"]
-            self.processes.append(ServerProcess(command, home / f"kafka-{index}.log", _is_started))
+        self._java = [program("java"), "-cp", f"{jars('kafka')}/*", "-Xmx512m" if brokers == 1 else "-Xmx384m", *_QUIET]
+        chosen = {**(self.access.broker_settings() if self.access else {}), **(settings or {})}
+        self.processes = [self._process(index, chosen, jvm) for index in range(brokers)]
 
     @property
     def address(self) -> str:
-        """The bootstrap list."""
-        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        """The bootstrap list, of the listeners that want a password if there are users."""
+        return ",".join(f"127.0.0.1:{ports.client or ports.broker}" for ports in self._ports)
+
+    @property
+    def open_address(self) -> str:
+        """The bootstrap list of the listeners that want none."""
+        return ",".join(f"127.0.0.1:{ports.broker}" for ports in self._ports)
 
     def start(self, broker: int | None = None) -> Self:
-        """Start, or start again, and wait until the brokers serve clients."""
+        """Start, or start again, and wait until the brokers serve clients. Raises StartFailed."""
         if not self._formatted:
             self._format()
-        chosen = list(self._chosen(broker))
-        for process in chosen:
+        for process in self._chosen(broker):
             process.spawn()
-        for process in chosen:
-            process.wait_until_ready()
+        try:
+            for process in self._chosen(broker):
+                process.wait_until_ready()
+        except StartFailed:
+            self.kill(broker)
+            raise
         return self
 
     def stop(self, broker: int | None = None) -> None:
@@ -95,18 +100,31 @@ class KafkaCluster:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        for port in (*self.ports, *self._controllers):
-            give_back(port)
+        for ports in self._ports:
+            for port in (ports.broker, ports.controller, ports.client):
+                give_back(port)
 
     def _chosen(self, broker: int | None) -> Iterable[ServerProcess]:
         return self.processes if broker is None else [self.processes[broker]]
 
+    def _process(self, index: int, settings: Mapping[str, str], jvm: Sequence[str]) -> ServerProcess:
+        home = self.folder / f"broker-{index}"
+        home.mkdir()
+        lines = broker_settings(index, self._ports, home / "data") | dict(settings)
+        (home / "server.properties").write_text(properties(lines))
+        return ServerProcess(
+            [*self._java, *jvm, "kafka.Kafka", "server.properties"], home / f"kafka-{index}.log", _is_started
+        )
+
     def _format(self) -> None:
-        tool = [*self._java, *FAST_START, *_QUIET, "kafka.tools.StorageTool", "format"]
-        command = tied([*tool, "-t", self._cluster_id, "-c", "server.properties"])
-        homes = [process.log.parent for process in self.processes]
+        cluster_id = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
+        tool = [*self._java, *FAST_START, "kafka.tools.StorageTool", "format", "-t", cluster_id]
+        tool += ["-c", "server.properties", *(self.access.format_arguments() if self.access else [])]
         pipe = subprocess.PIPE
-        runs = [subprocess.Popen(command, cwd=home, stdout=pipe, stderr=subprocess.STDOUT, text=True) for home in homes]
+        runs = [
+            subprocess.Popen(tied(tool), cwd=process.log.parent, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+            for process in self.processes
+        ]
         outputs = [run.communicate()[0] for run in runs]
         for run, output in zip(runs, outputs, strict=True):
             if run.returncode != 0:

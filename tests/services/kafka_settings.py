@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _FOR_TESTS = {
@@ -30,22 +31,33 @@ _FOR_TESTS = {
 }
 
 
-def broker_settings(index: int, ports: Sequence[int], controllers: Sequence[int], data: Path) -> dict[str, str]:
-    """Broker number `index` of a cluster with these ports for clients and for controllers."""
-    voters = ",".join(f"{node + 1}@127.0.0.1:{port}" for node, port in enumerate(controllers))
-    client, controller = f"BROKER://127.0.0.1:{ports[index]}", f"CONTROLLER://127.0.0.1:{controllers[index]}"
+@dataclass(frozen=True)
+class Ports:
+    """Where a broker listens: for other brokers and clients without a password, for controllers, for users."""
+
+    broker: int
+    controller: int
+    client: int | None
+
+
+def broker_settings(index: int, cluster: Sequence[Ports], data: Path) -> dict[str, str]:
+    """Broker number `index` of a cluster."""
+    ports = cluster[index]
+    advertised = [f"BROKER://127.0.0.1:{ports.broker}"]
+    if ports.client is not None:
+        advertised.append(f"CLIENT://127.0.0.1:{ports.client}")
     return {
         "process.roles": "broker,controller",
         "node.id": str(index + 1),
-        "controller.quorum.voters": voters,
+        "controller.quorum.voters": ",".join(f"{n + 1}@127.0.0.1:{at.controller}" for n, at in enumerate(cluster)),
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "BROKER",
-        "listeners": f"{client},{controller}",
-        "advertised.listeners": client,
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,BROKER:PLAINTEXT",
+        "listeners": ",".join([*advertised, f"CONTROLLER://127.0.0.1:{ports.controller}"]),
+        "advertised.listeners": ",".join(advertised),
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,BROKER:PLAINTEXT,CLIENT:SASL_SSL",
         "log.dirs": str(data),
         **_FOR_TESTS,
-        **_replication(len(ports)),
+        **_replication(len(cluster)),
     }
 
 

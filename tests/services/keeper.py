@@ -16,6 +16,7 @@ import select
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +28,14 @@ from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 from tests.services.registry import RegistryServer
 from tests.services.required import StartFailed, cannot_be_had
+
+Local = KafkaCluster | PostgresServer | RedisServer | RegistryServer
+_LOCAL: dict[str, Callable[[], Local]] = {
+    "kafka": KafkaCluster,
+    "postgres": lambda: PostgresServer(durable=False),
+    "redis": RedisServer,
+    "registry": RegistryServer,
+}
 
 
 def main(server: str, state: Path, controller: int) -> None:
@@ -58,18 +67,10 @@ def _start(server: str, at_the_end: ExitStack) -> dict[str, object]:
     return {"address": address, "keeper": os.getpid()}
 
 
-def _local(server: str) -> KafkaCluster | PostgresServer | RedisServer | RegistryServer:
-    match server:
-        case "kafka":
-            return KafkaCluster()
-        case "postgres":
-            return PostgresServer(durable=False)
-        case "redis":
-            return RedisServer()
-        case "registry":
-            return RegistryServer()
-        case _:
-            cannot_be_had(f"no package carries {server}: give its address in SOMA_TEST_{server.upper()}, or run Docker")
+def _local(server: str) -> Local:
+    if server not in _LOCAL:
+        cannot_be_had(f"no package carries {server}: give its address in SOMA_TEST_{server.upper()}, or run Docker")
+    return _LOCAL[server]()
 
 
 def _write(state: Path, content: dict[str, object]) -> None:

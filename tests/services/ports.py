@@ -24,18 +24,11 @@ def free_port() -> int:
     raise RuntimeError(f"no free port found in {_TRIES} tries between {_RANGE.start} and {_RANGE.stop}")
 
 
-def give_back(port: int) -> None:
+def give_back(port: int | None) -> None:
     """Let others have the port. Does nothing when it is not reserved here."""
-    held = _reserved.pop(port, None)
+    held = _reserved.pop(port, None) if port is not None else None
     if held is not None:
         held.close()
-
-
-def answers(port: int) -> bool:
-    """True if something accepts connections on the port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
-        client.settimeout(1)
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _reserve(port: int) -> bool:
