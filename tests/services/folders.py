@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import tempfile
 import weakref
 from pathlib import Path
 
+_PLACE = Path("/tmp")
+_NAME = re.compile(r"soma-server-[a-z]+-(?P<pid>[0-9]+)-")
+
 
 def server_folder(owner: object, name: str) -> Path:
-    """A new folder that is removed with `owner`, or when the process ends."""
-    folder = Path(tempfile.mkdtemp(prefix=f"soma-{name}-", dir="/tmp"))
+    """A new folder that is removed with `owner`, or when the process ends; by the next caller if that was killed."""
+    _remove_those_of_the_dead()
+    folder = Path(tempfile.mkdtemp(prefix=f"soma-server-{name}-{os.getpid()}-", dir=_PLACE))
     folder.chmod(0o711)
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def _remove_those_of_the_dead() -> None:
+    for folder in _PLACE.glob("soma-server-*"):
+        named = _NAME.match(folder.name)
+        if named and not Path(f"/proc/{named['pid']}").exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,6 @@
 """The Java servers, fetched once into a cache: `pom.xml` names the versions, Maven brings them.
 
-    python -m tests.services.jars      fetches all of them now, so that no test waits for a download
+    python -m tests.services      fetches all of them now, so that no test waits for a download
 
 The cache is `SOMA_TEST_CACHE`, by default `soma-tests` in the user's cache folder. A folder there belongs to one
 content of `pom.xml`, appears whole or not at all, and is fetched by one process while others wait for it.
@@ -12,7 +12,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -54,8 +53,3 @@ def _fetch(server: str, folder: Path) -> None:
         scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    for name in GOALS:
-        print(jars(name), file=sys.stderr)
