@@ -215,7 +215,7 @@ class EmbedderSettings:
 class RegistrySettings:
     kind: Literal["files", "confluent_http"] = field(
         default="files",
-        metadata=about("Where the schemas are registered; `confluent_http` comes with the cluster profile."),
+        metadata=about("Where the schemas are registered; `confluent_http` is not in this version."),
     )
     url: str | None = field(default=None, repr=False, metadata=address("Address of the registry (confluent_http)."))
 
@@ -271,6 +271,12 @@ class WorkerSettings:
     )
     drain_timeout_s: float = field(
         default=10.0, metadata=about("Seconds that a worker has to finish after SIGTERM or Ctrl-C.", above=0)
+    )
+    metrics_host: str = field(
+        default="127.0.0.1",
+        metadata=about(
+            "Address that `--metrics-port` serves metrics and health on.", pattern=r"\S+", pattern_doc="a host"
+        ),
     )
     log_interval_s: float = field(
         default=10.0, metadata=about("Seconds between two progress lines of a worker.", above=0)

@@ -17,7 +17,7 @@ from soma_cli.core.adapters.data_folder import open_data_folder
 from soma_cli.core.adapters.memory_store.sqlite import SqliteMemoryStore
 from soma_cli.core.event import CREATED, DELETED, NO_STATE, UPDATED, epoch_of, offset_of, version_of
 from soma_cli.core.memory import Decision, Entry, EventKey, MemoryState, decide
-from soma_cli.core.ports import Batch, PositionMismatch
+from soma_cli.core.ports import Batch, EntryRun, PositionMismatch
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.serialization import serialize
 from soma_cli.core.workers.kv_writer import judge
@@ -320,7 +320,7 @@ class Worker:
     def deliver(self, start: int, end: int) -> None:
         end = min(end, len(self._entries))
         try:
-            applied = self.store.apply(Batch(TOPIC_ID, 0, start, end, self._entries[start:end]))
+            applied = self.store.apply(Batch(TOPIC_ID, [EntryRun(0, start, end, self._entries[start:end])]))
         except PositionMismatch as error:
             self.refused.append((error.stored, start))
             return
@@ -352,7 +352,7 @@ def test_any_redelivery_and_crash_point_gives_the_clean_log(
         found = {state.id: state for state in worker.store.scan_states(deleted=True)}
         journal = worker.store.stats()["journal"]
         shadow = worker.store.shadow(TOPIC_ID)
-        shadow.apply(Batch(TOPIC_ID, 0, 0, len(entries), entries))
+        shadow.apply(Batch(TOPIC_ID, [EntryRun(0, 0, len(entries), entries)]))
         difference = shadow.compare(lambda positions: None)
         shadow.discard()
         history = [item for memory in range(3) for item in worker.store.history(uid(memory))]

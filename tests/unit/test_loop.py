@@ -14,10 +14,10 @@ import pytest
 from soma_cli.core.adapters.data_folder import open_data_folder
 from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
 from soma_cli.core.errors import ConfigurationError, ServiceUnavailable
-from soma_cli.core.ports import PositionMismatch
-from soma_cli.core.record import EVENTS_TOPIC, NewRecord, Record
+from soma_cli.core.ports import PositionMismatch, Run
+from soma_cli.core.record import EVENTS_TOPIC, NewRecord
 from soma_cli.core.settings import WorkerSettings
-from soma_cli.core.workers.loop import Limits, Rate, Status, Worker, run_together
+from soma_cli.core.workers.loop import Limits, Rate, Source, Status, Worker, run_together
 from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally
 
 SETTINGS = WorkerSettings(batch_size=4, poll_interval_s=0.005, backoff_initial_s=0.01, backoff_max_s=0.02)
@@ -37,7 +37,8 @@ class Recorder:
     def positions(self) -> dict[int, int]:
         return {0: self.stored}
 
-    def process(self, partition: int, start: int, end: int, records: Sequence[Record]) -> Tally:
+    def process(self, runs: Sequence[Run]) -> Tally:
+        [(_, start, end, records)] = runs
         self.before(end)
         if self.failures:
             raise self.failures.pop(0)
@@ -68,7 +69,8 @@ def worker(
 ) -> Worker:
     limits = limits or {"until_end": True}
     group = GROUP if projection.name == "recorder" else f"{GROUP}-{projection.name}"
-    return Worker(log, projection, group, settings, Limits(**limits), report)  # type: ignore[arg-type]
+    source = Source(EVENTS_TOPIC, lambda start, revoked: log.consumer(group, EVENTS_TOPIC, start, revoked))
+    return Worker(log, projection, source, settings, Limits(**limits), report)  # type: ignore[arg-type]
 
 
 def test_it_starts_at_the_stored_position_and_stops_at_the_end_of_the_start(log: SqliteEventLog) -> None:
@@ -104,11 +106,11 @@ def test_from_reads_again_but_never_leaves_anything_out(log: SqliteEventLog) -> 
     fill(log, 10)
     recorder = Recorder()
     recorder.stored = 6
-    done = worker(log, recorder, until_end=True, start=2).run()
+    done = worker(log, recorder, until_end=True, start={0: 2}).run()
     assert (done.tally.read, done.tally.redelivered, done.tally.applied) == (8, 4, 4)
     again = Recorder()
     again.stored = 6
-    assert worker(log, again, until_end=True, start=9).run().tally.read == 4
+    assert worker(log, again, until_end=True, start={0: 9}).run().tally.read == 4
 
 
 def test_what_is_unavailable_is_tried_again_with_the_same_run(log: SqliteEventLog) -> None:
@@ -140,7 +142,7 @@ def test_a_mismatch_seeks_to_the_stored_position(log: SqliteEventLog) -> None:
             recorder.before = lambda end: None
             recorder.stored = 2
             recorder.seen = recorder.seen[:2]
-            raise PositionMismatch("the store was taken back", 2)
+            raise PositionMismatch("the store was taken back", 0, 2)
 
     recorder.before = taken_back
     worker(log, recorder).run()
@@ -158,7 +160,7 @@ def test_any_other_error_ends_it_and_leaves_the_group(log: SqliteEventLog) -> No
 
 def test_a_poison_storm_counts_what_was_done_before_it(log: SqliteEventLog) -> None:
     fill(log, 4)
-    storm = PoisonStorm("too many", hint="", details={}, done=Tally(read=3, rejected=3), position=3)
+    storm = PoisonStorm("too many", hint="", details={}, done=Tally(read=3, rejected=3), positions={0: 3})
     run = worker(log, Recorder(failures=[storm]))
     with pytest.raises(PoisonStorm):
         run.run()

@@ -78,7 +78,7 @@ def test_the_value_is_the_document_and_the_key_is_the_id() -> None:
     event = build_event(Draft(HI, importance=2, actor="me"), LIMITS)
     assert (event.importance, event.actor, event.payload) == (2.0, "me", HI)
     record = record_of(event, (("h", b"1"),))
-    assert record == (EVENTS_TOPIC, event.id.encode(), event.value, (("h", b"1"),))
+    assert record == (EVENTS_TOPIC, event.id.encode(), event.value, (("h", b"1"),), None)
 
 
 # --- ids and keys ------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from soma_cli.core.adapters.event_log import kafka_topics
 from soma_cli.core.adapters.event_log.kafka_client import KafkaClient
 from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster
 from soma_cli.core.adapters.event_log.kafka_consumer import KafkaConsumer
+from soma_cli.core.adapters.event_log.kafka_copier import KafkaCopier
+from soma_cli.core.adapters.event_log.kafka_health import health
 from soma_cli.core.adapters.event_log.kafka_producer import KafkaAppender
 from soma_cli.core.adapters.event_log.kafka_reader import KafkaReaders
 from soma_cli.core.instants import now_us
@@ -24,6 +26,7 @@ from soma_cli.core.ports import (
     Bounds,
     Committed,
     Consumer,
+    Copier,
     Provisioned,
     Revoked,
     nothing_to_do,
@@ -74,13 +77,17 @@ class KafkaEventLog:
         return self._cluster.offset_at(topic, partition, instant)
 
     def compacted_before(self, topic: str) -> int | None:
-        config = self._cluster.config(topic)
+        """By the broker's policy; by the settings where this user may not read that."""
+        config = self._cluster.config(topic) or kafka_topics.policies(self._settings)[topic].config
         if "compact" not in config.get("cleanup.policy", ""):
             return None
         return now_us() - int(config.get("min.compaction.lag.ms", "0")) * 1000
 
     def consumer(self, group: str, topic: str, start: Assigned, revoked: Revoked = nothing_to_do) -> Consumer:
         return KafkaConsumer(self._cluster, group, topic, start, revoked)
+
+    def copier(self, group: str, topic: str, start: Assigned) -> Copier:
+        return KafkaCopier(self._cluster, group, topic, start)
 
     def members(self, group: str) -> int:
         return self._cluster.members(group)
@@ -98,7 +105,8 @@ class KafkaEventLog:
         }
 
     def health(self, *, deep: bool = False) -> list[Finding]:
-        return []
+        """`deep` makes no difference: the brokers check what they hold themselves."""
+        return health(self._cluster)
 
     def close(self) -> None:
         self._appender.close()

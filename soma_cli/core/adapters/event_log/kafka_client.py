@@ -24,7 +24,7 @@ LOGGER.addHandler(logging.NullHandler())
 _SECURITY = {KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED}
 _SECURITY |= {KafkaError.UNSUPPORTED_SASL_MECHANISM, KafkaError.ILLEGAL_SASL_STATE}
 _RIGHTS = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Read, Write and Describe on the topic",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Read, Write, Describe and DescribeConfigs on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the consumer group",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "Describe and IdempotentWrite on the cluster",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Write and Describe on the transactional id",
@@ -163,6 +163,9 @@ class KafkaClient:
         if trouble.refusal is not None:
             return self._refused(trouble.refusal)
         reason = cause or trouble.last
+        if reason is not None and reason.code() > 0:
+            message = f"{what} failed: the Kafka brokers at {self.servers} say: {reason.str()}"
+            return ServiceUnavailable(message, hint="`soma doctor` looks at the brokers; trying again may be enough")
         why = f": {reason.str()}" if reason is not None else f" within {self.timeout_s:g} s"
         return ServiceUnavailable(
             f"{what} failed: no answer from the Kafka brokers at {self.servers}{why}",

@@ -42,7 +42,14 @@ from soma_cli.core.record import (
 TOPICS = (EVENTS_TOPIC, AUDIT_TOPIC, LATEST_TOPIC, REQUESTS_TOPIC, RESPONSES_TOPIC, DEAD_LETTER_TOPIC)
 _NONE_SUCH = -1
 _NO_GROUP = {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID}
-_SETTLING = {KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.REPLICA_NOT_AVAILABLE}
+_SETTLING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+}
 _PAUSE_S = 0.02
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -97,12 +104,14 @@ class KafkaCluster:
         )
         return [topic for topic in TOPICS if self.client.on_broker(topic) in metadata.topics]
 
-    def describe(self, topics: Sequence[str]) -> dict[str, TopicDescription]:
+    def describe(self, topics: Sequence[str], *, rights: bool = False) -> dict[str, TopicDescription]:
         """Raises ConfigurationError (`topic_missing`) for one that is not there."""
         if not topics:
             return {}
         names = TopicCollection([self.client.on_broker(topic) for topic in topics])
-        futures = self.admin.describe_topics(names, request_timeout=self.client.timeout_s)
+        futures = self.admin.describe_topics(
+            names, include_authorized_operations=rights, request_timeout=self.client.timeout_s
+        )
         return {
             topic: self.result(futures[self.client.on_broker(topic)], f"looking up the topic {topic}")
             for topic in topics
@@ -111,7 +120,9 @@ class KafkaCluster:
     def known(self, topic: str) -> Known:
         if topic not in self._known:
             description = self.describe([topic])[topic]
-            self._known[topic] = Known(str(description.topic_id), len(description.partitions))
+            # In the alphabet that Kafka's own tools print.
+            topic_id = str(description.topic_id).replace("+", "-").replace("/", "_")
+            self._known[topic] = Known(topic_id, len(description.partitions))
         return self._known[topic]
 
     def forget(self, topic: str) -> None:
@@ -138,9 +149,14 @@ class KafkaCluster:
         }
 
     def config(self, topic: str) -> dict[str, str]:
-        """The same of one topic, remembered."""
+        """The same of one topic, remembered; empty where this user may not read it."""
         if topic not in self._configs:
-            self._configs[topic] = self.configs([topic])[topic]
+            try:
+                self._configs[topic] = self.configs([topic])[topic]
+            except ConfigurationError as error:
+                if error.code != "not_authorized":
+                    raise
+                self._configs[topic] = {}
         return self._configs[topic]
 
     def create(self, topics: Sequence[NewTopic]) -> list[str]:
@@ -232,11 +248,11 @@ class KafkaCluster:
                 return 0
             raise
 
-    def committed(self, group: str, topic: str) -> dict[int, Committed]:
-        """Offsets in a transaction that is being committed are waited for."""
+    def committed(self, group: str, topic: str, *, stable: bool = False) -> dict[int, Committed]:
+        """`stable`: raises ServiceUnavailable while a transaction is open that may change them."""
         asked = [ConsumerGroupTopicPartitions(group)]
         futures = self.admin.list_consumer_group_offsets(
-            asked, require_stable=True, request_timeout=self.client.timeout_s
+            asked, require_stable=stable, request_timeout=self.client.timeout_s
         )
         try:
             found = self.result(futures[group], f"reading the offsets of the group {group}")
@@ -245,8 +261,11 @@ class KafkaCluster:
                 return {}
             raise
         name = self.client.on_broker(topic)
-        mine = [item for item in found.topic_partitions if item.topic == name and item.offset >= 0]
-        return {item.partition: _committed(item) for item in mine}
+        mine = [item for item in found.topic_partitions if item.topic == name]
+        unsettled = next((item.error for item in mine if item.error is not None), None)
+        if unsettled is not None:
+            raise self.client.error(unsettled, self.trouble, f"reading the offsets of the group {group}")
+        return {item.partition: _committed(item) for item in mine if item.offset >= 0}
 
     def brokers(self) -> DescribeClusterResult:
         future = self.admin.describe_cluster(request_timeout=self.client.timeout_s)

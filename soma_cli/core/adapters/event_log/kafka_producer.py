@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble, too_large
 from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster
-from soma_cli.core.errors import ServiceUnavailable, SomaError
+from soma_cli.core.errors import ServiceUnavailable, SomaError, ValueRefused
 from soma_cli.core.ports import Appended
 from soma_cli.core.record import NewRecord, Position
 
@@ -79,13 +79,18 @@ class KafkaAppender:
 
     def _refuse(self, records: Sequence[NewRecord]) -> None:
         """What can be refused is refused before anything is sent: later it would leave a prefix."""
-        limits: dict[str, int] = {}
+        limits: dict[str, tuple[int, bool]] = {}
         for number, record in enumerate(records):
             if record.topic not in limits:
                 self._uncertain_is_false(record.topic)
-                limits[record.topic] = int(self._cluster.config(record.topic).get("max.message.bytes", 1 << 20))
-            if len(record.value or b"") + len(record.key or b"") + _OVERHEAD > limits[record.topic]:
+                config = self._cluster.config(record.topic)
+                compacted = "compact" in config.get("cleanup.policy", "")
+                limits[record.topic] = int(config.get("max.message.bytes", PRODUCER_BYTES)), compacted
+            most, keyed = limits[record.topic]
+            if len(record.value or b"") + len(record.key or b"") + _OVERHEAD > most:
                 raise too_large(f"appending record {number} to {record.topic}")
+            if keyed and record.key is None:
+                raise ValueRefused(f"record {number} has no key, and {record.topic} is compacted", hint="give it one")
             if record.partition is not None:
                 self._cluster.check_partition(record.topic, record.partition)
 

@@ -14,13 +14,17 @@ from typing import Any
 
 from soma_cli.core.adapters.memory_store.postgres_arrays import Bigints, Instant, Integers
 from soma_cli.core.adapters.memory_store.postgres_connections import Connections, Session
+from soma_cli.core.adapters.memory_store.postgres_health import store_health
 from soma_cli.core.adapters.memory_store.postgres_migrations import check_schema, migrate
 from soma_cli.core.adapters.memory_store.postgres_rows import ids_array, journal_entry, keys_arrays, state_of
+from soma_cli.core.adapters.memory_store.postgres_shadow import PostgresStoreShadow
 from soma_cli.core.adapters.memory_store.postgres_tables import Tables, log_replaced
+from soma_cli.core.errors import SomaError
 from soma_cli.core.event import is_canonical_uuid, version_of
 from soma_cli.core.memory import EventKey, MemoryState, Outcome
 from soma_cli.core.ports import Access, Applied, Batch, JournalEntry, Provisioned
 from soma_cli.core.record import Position
+from soma_cli.core.results import Finding
 from soma_cli.core.settings import StoreSettings
 
 _SCAN_CHUNK = 1000
@@ -152,6 +156,18 @@ class PostgresMemoryStore:
 
     def access(self, ids: Collection[str]) -> dict[str, Access]:
         return {id: Access(last, count) for id, last, count in self._rows("access", (ids_array(ids),))}
+
+    def shadow(self, topic_id: str) -> PostgresStoreShadow:
+        with self._session():  # the tables are of this version
+            pass
+        return PostgresStoreShadow(self._connections, topic_id)
+
+    def health(self, *, deep: bool = False) -> list[Finding]:
+        try:
+            with self._connections.use() as session:
+                return store_health(session, self._live, self._connections.where, deep=deep)
+        except SomaError as error:
+            return [Finding("store server", "error", error.message, error.hint)]
 
     def close(self) -> None:
         self._connections.close()

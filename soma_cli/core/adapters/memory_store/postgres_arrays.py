@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from struct import Struct, pack, unpack_from
-from struct import error as StructError
+from struct import error as struct_error
 from typing import Any, ClassVar, NoReturn
 
 from psycopg import Connection
@@ -72,7 +72,7 @@ class _Fixed(Array):
         pairs[1::2] = values
         try:
             body = pack("!" + ("i" + self.code) * len(values), *pairs)
-        except StructError as error:
+        except struct_error as error:
             refuse(error)
         super().__init__(len(values), body)
 

@@ -126,3 +126,101 @@ ON CONFLICT (id) DO UPDATE SET
 
 -- name: access
 SELECT id, last_access, access_count FROM access WHERE id = ANY(%b);
+
+-- name: rebuild_turn
+SELECT pg_try_advisory_lock(hashtextextended('soma rebuild kv ' || current_schema(), 0));
+
+-- name: rebuild_runs
+SELECT EXISTS (
+    SELECT FROM pg_locks, hashtextextended('soma rebuild kv ' || current_schema(), 0) AS turn
+    WHERE locktype = 'advisory' AND granted AND objsubid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (classid::bigint << 32) | objid::bigint = turn
+);
+
+-- name: leftovers
+SELECT relname FROM pg_class
+WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+AND relname ~ '^shadow_[0-9a-f]{8}_(positions|memories|memory_events)$';
+
+-- name: constraints
+SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = ANY(ARRAY['positions', 'memories', 'memory_events']::regclass[]) AND contype IN ('p', 'u');
+
+-- name: indexes
+SELECT relation.relname, index.relname, indisunique, pg_get_indexdef(indexrelid)
+FROM pg_index JOIN pg_class AS relation ON relation.oid = indrelid JOIN pg_class AS index ON index.oid = indexrelid
+WHERE indrelid = ANY(ARRAY['positions', 'memories', 'memory_events']::regclass[])
+AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype IN ('p', 'u'));
+
+-- name: grants
+SELECT relname, format(
+    'GRANT %s ON {p}%s TO %s%s', privilege_type, relname,
+    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+    CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+) FROM pg_class, aclexplode(relacl)
+WHERE pg_class.oid = ANY(ARRAY['positions', 'memories', 'memory_events']::regclass[]) AND grantee != relowner;
+
+-- name: owners
+SELECT relname, format('ALTER TABLE {p}%s OWNER TO %I', relname, pg_get_userbyid(relowner)) FROM pg_class
+WHERE oid = ANY(ARRAY['positions', 'memories', 'memory_events']::regclass[])
+AND pg_get_userbyid(relowner) != current_user;
+
+-- name: hold_writers
+LOCK TABLE positions IN EXCLUSIVE MODE;
+
+-- name: keep_journal
+INSERT INTO {p}memory_events SELECT * FROM memory_events WHERE version < %s;
+
+-- name: keep_positions
+INSERT INTO {p}positions SELECT * FROM positions WHERE topic_id != %s;
+
+-- name: applied
+SELECT version, partition, id, event_id, type, appended_at, applied_at, outcome, note, event FROM {p}memory_events
+WHERE outcome = 'applied' ORDER BY id, version;
+
+-- name: compared
+SELECT count(*) FROM {p}memories;
+
+-- name: missing
+SELECT id, count(*) OVER () FROM {p}memories AS made
+WHERE NOT EXISTS (SELECT FROM memories AS live WHERE live.id = made.id) ORDER BY id LIMIT %s;
+
+-- name: extra
+SELECT id, count(*) OVER () FROM memories AS live
+WHERE NOT EXISTS (SELECT FROM {p}memories AS made WHERE made.id = live.id) ORDER BY id LIMIT %s;
+
+-- name: different
+SELECT id, count(*) OVER () FROM memories AS live JOIN {p}memories AS made USING (id)
+WHERE (live.namespace, live.payload_json, live.importance, live.created_at, live.updated_at, live.version,
+       live.last_event_id, live.deleted, live.model_revision)
+   IS DISTINCT FROM
+      (made.namespace, made.payload_json, made.importance, made.created_at, made.updated_at, made.version,
+       made.last_event_id, made.deleted, made.model_revision)
+ORDER BY id LIMIT %s;
+
+-- name: journal_different
+SELECT count(*)
+FROM memory_events AS live FULL JOIN {p}memory_events AS made USING (partition, version)
+WHERE (live.outcome, live.id, live.event_id, live.type, live.appended_at, live.event)
+   IS DISTINCT FROM (made.outcome, made.id, made.event_id, made.type, made.appended_at, made.event)
+AND (made.outcome IS NOT NULL OR version >= %s);
+
+-- name: server
+SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('transaction_read_only')::boolean,
+       current_setting('server_encoding');
+
+-- name: clock
+SELECT extract(epoch FROM clock_timestamp());
+
+-- name: missing_rights
+SELECT name, wanted
+FROM unnest(ARRAY['epochs', 'positions', 'memories', 'memory_events', 'access']) AS tables (name),
+     unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS rights (wanted)
+WHERE NOT has_table_privilege(name, wanted) AND (name, wanted) NOT IN (('memory_events', 'UPDATE'), ('epochs', 'UPDATE'))
+ORDER BY name, wanted;
+
+-- name: invalid_indexes
+SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+WHERE relnamespace = current_schema()::regnamespace AND NOT indisvalid
+AND relname IN ('epochs', 'positions', 'memories', 'memory_events', 'access');
