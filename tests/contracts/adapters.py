@@ -12,12 +12,13 @@ from pathlib import Path
 from filelock import FileLock
 
 from soma_cli.core.adapters.data_folder import open_data_folder
+from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
 from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
 from soma_cli.core.adapters.memory_store.postgres import PostgresMemoryStore
 from soma_cli.core.adapters.memory_store.sqlite import SqliteMemoryStore
 from soma_cli.core.ports import EventLog, MemoryStore
-from soma_cli.core.settings import StoreSettings
-from tests.services import postgres_dsn
+from soma_cli.core.settings import LogSettings, StoreSettings
+from tests.services import kafka_address, new_topic_prefix, postgres_dsn
 
 
 def sqlite_log(place: Path) -> EventLog:
@@ -44,5 +45,35 @@ def postgres_store(place: Path) -> MemoryStore:
     return store
 
 
-LOGS: dict[str, Callable[[Path], EventLog]] = {"sqlite": sqlite_log}
+def kafka_settings(place: Path) -> LogSettings:
+    """Topics of its own for each place; the file `prefix` there names them. They are made once."""
+    place.mkdir(parents=True, exist_ok=True)
+    file = place / "prefix"
+    with FileLock(place / "prefix.lock"):
+        if file.exists():
+            return _kafka_settings(file.read_text())
+        settings = _kafka_settings(new_topic_prefix())
+        log = KafkaEventLog(settings)
+        log.provision()
+        log.close()
+        file.write_text(settings.topic_prefix)
+    return settings
+
+
+def _kafka_settings(prefix: str) -> LogSettings:
+    return LogSettings(
+        kind="kafka",
+        bootstrap_servers=kafka_address(),
+        partitions=3,
+        replication_factor=1,
+        topic_prefix=prefix,
+        session_timeout_s=3.0,
+    )
+
+
+def kafka_log(place: Path) -> EventLog:
+    return KafkaEventLog(kafka_settings(place))
+
+
+LOGS: dict[str, Callable[[Path], EventLog]] = {"kafka": kafka_log, "sqlite": sqlite_log}
 STORES: dict[str, Callable[[Path], MemoryStore]] = {"postgres": postgres_store, "sqlite": sqlite_store}

@@ -1,0 +1,176 @@
+"""A consumer whose output and position are committed in one Kafka transaction."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from soma_cli.core.adapters.event_log.kafka_client import LOGGER, Trouble, bounded
+from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster, plain, topic_partitions
+from soma_cli.core.adapters.event_log.kafka_consumer import KafkaConsumer
+from soma_cli.core.adapters.event_log.kafka_producer import PRODUCER_BYTES
+from soma_cli.core.errors import SomaError
+from soma_cli.core.ports import Assigned, Fenced, Run, nothing_to_do
+from soma_cli.core.record import NewRecord
+
+_FENCED = {
+    KafkaError._FENCED,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+}
+_CLOSE_S = 5.0
+
+
+class KafkaCopier(KafkaConsumer):
+    """`Copier`: one batch at a time, `poll` then `publish` of what it gave.
+
+    After Fenced it can be used further: nothing of the batch was published, and the next `poll` starts every partition
+    that is still this member's at the group's committed offset. A broker that did not answer the commit leaves its
+    outcome open: the next `publish` settles that first, and sends nothing again that was published.
+    """
+
+    def __init__(self, cluster: KafkaCluster, group: str, topic: str, start: Assigned) -> None:
+        super().__init__(cluster, group, topic, start, nothing_to_do)
+        self._writing = Trouble()
+        self._transactional_id = f"{group}-{uuid.uuid4()}"
+        self._producer: Producer | None = None
+        self._open_outcome = False
+        self._membership: Any = None
+
+    def begin(self, partition: int) -> int:
+        """The committed offset, as soon as no transaction can change it any more."""
+        committed = self.cluster.committed(self.group, self.topic, stable=True)
+        return committed[partition].offset if partition in committed else super().begin(partition)
+
+    def poll(self, limit: int, timeout_s: float) -> list[Run]:
+        """The membership of this moment goes with the batch: taken later, it could be that of a time after the
+        partitions had been lost, and would let a zombie through."""
+        runs = super().poll(limit, timeout_s)
+        if runs:
+            self._membership = self.consumer.consumer_group_metadata()
+        return runs
+
+    def publish(self, records: Sequence[NewRecord], offsets: Mapping[int, int]) -> None:
+        """As `Copier.publish`. Raises Fenced, ServiceUnavailable, ValueRefused (`too_large`), ConfigurationError."""
+        if any(partition not in self._next for partition in offsets) or self._membership is None:
+            raise self._fenced("its partitions belong to another member")
+        deadline = time.monotonic() + self.client.timeout_s
+        try:
+            producer = self._ready(deadline)
+            if self._open_outcome and self._settled(offsets):
+                return
+            self._transaction(producer, records, offsets, deadline)
+        except KafkaException as error:
+            raise self._failed(error) from error
+
+    def _ready(self, deadline: float) -> Producer:
+        """A producer that has ended whatever an earlier one of this copier left open."""
+        if self._producer is None:
+            configuration = self._producer_configuration()
+            producer = self.client.made(lambda: Producer(configuration))
+            producer.init_transactions(_left(deadline))
+            self._producer = producer
+        return self._producer
+
+    def _producer_configuration(self) -> dict[str, Any]:
+        return {
+            **self.client.configuration(self._writing),
+            "transactional.id": self._transactional_id,
+            "transaction.timeout.ms": int(min(max(self.client.timeout_s * 2, 10), 60) * 1000),
+            "acks": "all",
+            "partitioner": "murmur2_random",
+            "linger.ms": 5,
+            "message.max.bytes": PRODUCER_BYTES,
+            "queue.buffering.max.messages": 200_000,
+            "queue.buffering.max.kbytes": 65_536,
+        }
+
+    def _settled(self, offsets: Mapping[int, int]) -> bool:
+        """Whether the transaction whose outcome was open is committed after all."""
+        committed = self.cluster.committed(self.group, self.topic, stable=True)
+        self._open_outcome = False
+        return all(number in committed and committed[number].offset >= offset for number, offset in offsets.items())
+
+    def _transaction(
+        self, producer: Producer, records: Sequence[NewRecord], offsets: Mapping[int, int], deadline: float
+    ) -> None:
+        producer.begin_transaction()
+        for record in records:
+            self._send(producer, record, deadline)
+        items = topic_partitions(self.name, offsets)
+        producer.send_offsets_to_transaction(items, self._membership, _left(deadline))
+        self._open_outcome = True
+        producer.commit_transaction(_left(deadline))
+        self._open_outcome = False
+
+    def _send(self, producer: Producer, record: NewRecord, deadline: float) -> None:
+        where = -1 if record.partition is None else record.partition
+        name = self.client.on_broker(record.topic)
+        headers: Any = [*record.headers] or None
+        while True:
+            try:
+                producer.produce(name, record.value, record.key, where, headers=headers)
+            except BufferError:
+                producer.poll(0.01)
+                if time.monotonic() > deadline:
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
+            else:
+                return
+
+    def _failed(self, error: KafkaException) -> SomaError:
+        """Nothing may stay open: where aborting fails, the next producer of the same id ends the transaction."""
+        cause = error.args[0]
+        LOGGER.debug("the transaction of %s failed: %s", self.group, cause)
+        if self._producer is not None:
+            self._abort(self._producer, cause)
+        if cause.code() in _FENCED:
+            self._open_outcome = False
+            return self._fenced(cause.str())
+        return self.client.error(error, self._writing, f"publishing what {self.group} read of {self.topic}")
+
+    def _abort(self, producer: Producer, cause: KafkaError) -> None:
+        """A commit that got no answer can't be aborted: it may have happened."""
+        if self._open_outcome and cause.txn_requires_abort():
+            self._open_outcome = False
+        try:
+            if cause.fatal() or self._open_outcome:
+                raise KafkaException(cause)
+            producer.abort_transaction(self.client.timeout_s / 2)
+        except KafkaException as error:
+            LOGGER.debug("not aborted, so a new producer ends it: %s", error)
+            producer.purge()
+            self._producer = None
+
+    def _fenced(self, why: str) -> Fenced:
+        self._rewind()
+        return Fenced(
+            f"another member of {self.group} has taken over {self.topic}: {why}",
+            hint="nothing was published; this member goes on with the partitions that are left to it",
+        )
+
+    def _rewind(self) -> None:
+        """Every partition starts again, at the committed offset."""
+        self._stash = []
+        self._membership = None
+        self.consumer.pause(plain(self.name, self._next))
+        self._waiting |= set(self._next)
+        self._next.clear()
+
+    def close(self) -> None:
+        """An open transaction is aborted by the broker when its time is over."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            bounded(lambda: producer.flush(_CLOSE_S), _CLOSE_S)
+        super().close()
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.1)
