@@ -45,10 +45,21 @@ def in_memory(client: QdrantClient | None = None, **settings: Any) -> Callable[.
     )
 
 
-def on_server(url: str) -> Callable[..., QdrantIndex]:
-    """The same on a server, behind an alias of its own."""
-    settings = IndexSettings(kind="qdrant", url=url, collection=f"test-{uuid4().hex[:12]}")
-    return lambda identity=UNSETTLED: _provisioned(QdrantIndex(settings, identity=identity))
+class OnServer:
+    """The same on a server, behind an alias of its own; `drop` deletes what it made there."""
+
+    def __init__(self, url: str) -> None:
+        self._settings = IndexSettings(kind="qdrant", url=url, collection=f"test-{uuid4().hex[:12]}")
+
+    def __call__(self, identity: IndexIdentity = UNSETTLED) -> QdrantIndex:
+        return _provisioned(QdrantIndex(self._settings, identity=identity))
+
+    def drop(self) -> None:
+        client = QdrantClient(url=self._settings.url, check_compatibility=False)
+        for each in client.get_collections().collections:
+            if each.name.startswith(self._settings.collection):
+                client.delete_collection(each.name)
+        client.close()
 
 
 def _provisioned(index: QdrantIndex) -> QdrantIndex:

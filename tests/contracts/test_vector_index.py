@@ -30,7 +30,7 @@ from soma_cli.core.ports import (
     SearchMode,
     VectorIndex,
 )
-from tests.contracts.qdrant_indexes import in_memory, on_server
+from tests.contracts.qdrant_indexes import OnServer, in_memory
 from tests.services import qdrant_url
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
@@ -54,7 +54,7 @@ def qdrant(tmp_path: Path) -> Open:
 def qdrant_server(tmp_path: Path) -> Open:
     if (url := qdrant_url()) is None:
         pytest.skip("no Qdrant server: no package carries it; SOMA_TEST_QDRANT gives the address of one")
-    return on_server(url)
+    return OnServer(url)
 
 
 ADAPTERS = [
@@ -75,6 +75,8 @@ def open_index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]
     yield open_again
     for index in opened:
         index.close()
+    if isinstance(factory, OnServer):
+        factory.drop()
 
 
 @pytest.fixture

@@ -52,6 +52,8 @@ def _translated(where: str, error: Exception) -> SomaError:
         return _answered(where, error)
     if isinstance(error, ResponseHandlingException):
         return _translated(where, error.source) if isinstance(error.source, httpx.HTTPError) else _not_qdrant(where)
+    if isinstance(error, json.JSONDecodeError):
+        return _not_qdrant(where)
     if isinstance(error, QdrantException):
         return _unavailable(where, f"refuses for now: {error}")
     if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL)):

@@ -100,5 +100,9 @@ def check_applied(results: Sequence[UpdateResult]) -> None:
 
 
 def _address(url: str | None) -> str:
-    parts = urlsplit(url or "")
+    """Without user, password and query."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return "an address that is no URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if url else "an address that is not set"
