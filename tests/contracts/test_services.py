@@ -215,3 +215,18 @@ def test_servers_of_a_run_end_when_its_controller_is_killed(inner_run: subproces
     pids = servers_of(inner_run)
     inner_run.send_signal(signal.SIGKILL)
     wait_until(lambda: not any(map(is_running, pids)), "the end of the servers")
+
+
+def test_servers_of_a_run_end_when_all_its_processes_are_killed(inner_run: subprocess.Popen[bytes]) -> None:
+    pids = servers_of(inner_run)
+    os.killpg(inner_run.pid, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_running, pids)), "the end of the servers")
+
+
+def test_a_shared_server_ends_when_its_keeper_is_killed(inner_run: subprocess.Popen[bytes]) -> None:
+    pids = servers_of(inner_run)
+    keepers = [pid for pid in pids if b"tests.services.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    kept = {below for keeper in keepers for below in family(keeper)}
+    for keeper in keepers:
+        os.kill(keeper, signal.SIGKILL)
+    wait_until(lambda: not any(map(is_running, kept)), "the end of what they kept")
