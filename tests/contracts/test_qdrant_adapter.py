@@ -310,6 +310,27 @@ def test_requests_are_bounded_in_bytes() -> None:
         assert len(operation.model_dump_json()) < qdrant_guard.REQUEST_BYTES
 
 
+class LosesWrites(InMemory):
+    """The first write is lost on the way."""
+
+    lost = 1
+
+    def batch_update_points(self, *args: Any, **options: Any) -> list[models.UpdateResult]:
+        if self.lost:
+            self.lost -= 1
+            raise ResponseHandlingException(httpx.ConnectError("connection reset"))
+        return super().batch_update_points(*args, **options)
+
+
+def test_a_position_never_runs_ahead_of_points_that_were_lost() -> None:
+    index = in_memory(LosesWrites())()
+    with pytest.raises(ServiceUnavailable, match="connection reset"):
+        fill(index, point(1, 1, "x"), position=9)
+    assert (index.positions(TOPIC), index.versions([uid(1)])) == ({}, {})
+    fill(index, point(1, 1, "x"), position=9)
+    assert (index.positions(TOPIC), index.versions([uid(1)])) == ({0: 9}, {uid(1): 1})
+
+
 def test_writers_at_once_leave_the_newest(index: QdrantIndex) -> None:
     """Each writes every version of every memory in an order of its own."""
     orders = [range(20), range(19, -1, -1), [*range(10, 20), *range(10)]]
@@ -343,7 +364,7 @@ def test_the_server_s_own_code_takes_the_guard_the_same_way(tmp_path: Path) -> N
     )
 
     def edge_filter(given: models.Filter) -> Filter:
-        branches = []
+        branches: list[Any] = []
         assert isinstance(given.should, list)
         for branch in given.should:
             assert isinstance(branch, models.Filter)
@@ -352,7 +373,7 @@ def test_the_server_s_own_code_takes_the_guard_the_same_way(tmp_path: Path) -> N
             assert isinstance(has_id, models.HasIdCondition)
             assert isinstance(bound, models.FieldCondition)
             assert isinstance(bound.range, models.Range)
-            must = [
+            must: list[Any] = [
                 HasIdCondition({str(id) for id in has_id.has_id}),
                 FieldCondition(bound.key, range=RangeFloat(lte=bound.range.lte)),
             ]

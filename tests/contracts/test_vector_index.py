@@ -32,6 +32,7 @@ from soma_cli.core.ports import (
 )
 from tests.contracts.qdrant_indexes import OnServer, in_memory
 from tests.services import qdrant_url
+from tests.services.containers import engine_answers
 
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning")
 
@@ -52,16 +53,22 @@ def qdrant(tmp_path: Path) -> Open:
 
 
 def qdrant_server(tmp_path: Path) -> Open:
-    if (url := qdrant_url()) is None:
-        pytest.skip("no Qdrant server: no package carries it; SOMA_TEST_QDRANT gives the address of one")
+    url = qdrant_url()
+    assert url is not None, "neither SOMA_TEST_QDRANT nor Docker gives a server"
     return OnServer(url)
 
 
-ADAPTERS = [
-    pytest.param(edge, id="qdrant_edge"),
-    pytest.param(qdrant, id="qdrant"),
-    pytest.param(qdrant_server, id="qdrant_server"),
-]
+ADAPTERS = [pytest.param(edge, id="qdrant_edge"), pytest.param(qdrant, id="qdrant")]
+SERVER = bool(os.environ.get("SOMA_TEST_QDRANT")) or engine_answers()
+if SERVER:
+    ADAPTERS.append(pytest.param(qdrant_server, id="qdrant_server"))
+
+
+@pytest.mark.skipif(
+    not SERVER, reason="no Qdrant server: no package carries it; SOMA_TEST_QDRANT gives the address of one"
+)
+def test_every_promise_is_tried_on_a_server_too() -> None:
+    assert ADAPTERS[-1].id == "qdrant_server"
 
 
 @pytest.fixture(params=ADAPTERS)
