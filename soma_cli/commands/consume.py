@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from soma_cli.commands.options import MOST, FormatOption, open_system, output_of
-from soma_cli.commands.worker_status import StatusLine, stopped_by_signals
-from soma_cli.output import Format, Output, say
+from soma_cli.commands.worker_status import StatusLine, stopped_by_signals, tell
+from soma_cli.output import Format, Output
 
 if TYPE_CHECKING:
     from soma_cli.core.results import ConsumeResult
@@ -21,7 +21,13 @@ class WorkerName(StrEnum):
     vector = "vector"
     audit = "audit"
     latest = "latest"
+    embed = "embed"
     all = "all"
+
+
+class LogFormat(StrEnum):
+    text = "text"
+    json = "json"
 
 
 def consume(
@@ -42,19 +48,33 @@ def consume(
         int | None,
         typer.Option("--max-rejects", help="Rejects in a row that stop kv; 0 for any number.", min=0, max=MOST),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port", help="Serve metrics and health on this port; 0 for a free one.", min=0, max=65535
+        ),
+    ] = None,
+    instance_id: Annotated[
+        str | None,
+        typer.Option("--instance-id", help="Keep this name in the group over a restart (kafka).", metavar="NAME"),
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", help="Log lines on stderr as text or as JSON objects.")
+    ] = LogFormat.text,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Run a worker: follow the log and keep a projection up to date, until SIGTERM or Ctrl-C.
 
     Example: soma consume all
     """
-    from soma_cli.core.workers.loop import run_together
-
     output = output_of(ctx, format)
     began = time.monotonic()
-    with open_system(ctx) as system:
-        names = ["kv", "vector"] if worker is WorkerName.all else [worker.value]
-        status = StatusLine(system.settings.worker.log_interval_s)
+    with open_system(ctx, log_format=log_format.value, settings={"log.instance_id": instance_id}) as system:
+        names = system.admin.worker_names(worker.value)
+        status = StatusLine(system.settings.worker.log_interval_s, as_json=log_format is LogFormat.json)
+        metrics = None if metrics_port is None else system.admin.metrics_server(names, metrics_port)
+        if metrics is not None:
+            tell(f"metrics and health at {metrics.url}")
         workers = [
             system.admin.worker(
                 name,
@@ -64,17 +84,20 @@ def consume(
                 batch_size=batch_size,
                 max_rejects=max_rejects,
                 report=status.show,
+                observer=None if metrics is None else metrics.observer,
             )
             for name in names
         ]
         with status, stopped_by_signals(workers, system.settings.worker.drain_timeout_s) as why:
             try:
-                run_together(workers)
+                system.admin.run_workers(workers)
             finally:
                 status.close()
+                if metrics is not None:
+                    metrics.close()
                 elapsed_s = round(time.monotonic() - began, 3)
-                _summarise(output, [each.result(elapsed_s) for each in workers], worker is WorkerName.all)
-        say(f"soma: {worker.value} stopped: {why() or ('reached the end' if until_end else 'read enough')}")
+                _summarise(output, [each.result(elapsed_s) for each in workers], len(names) > 1)
+        tell(f"{worker.value} stopped: {why() or ('reached the end' if until_end else 'read enough')}")
 
 
 def _summarise(output: Output, results: list[ConsumeResult], several: bool) -> None:

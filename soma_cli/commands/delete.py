@@ -30,7 +30,7 @@ def delete(
     Example: soma delete 01890a5d-ac96-774b-bcce-b302099a8057 --reason "asked by the user"
     """
     output = output_of(ctx, format, quiet)
-    with open_system(ctx) as system, receipt_shown(output):
+    with open_system(ctx, one_shot=True) as system, receipt_shown(output):
         receipt = system.delete(
             id,
             reason=reason,

@@ -29,7 +29,7 @@ def get(
     """
     output = output_of(ctx, format, quiet)
     say_instants(output, at)
-    with open_system(ctx) as system:
+    with open_system(ctx, one_shot=True) as system:
         memory = system.fetch(id, at=at, fresh=fresh)
     output.result(memory, lambda: show_memory(memory), [memory.id])
 

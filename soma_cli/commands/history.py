@@ -19,7 +19,7 @@ def history(ctx: typer.Context, id: IdArgument, format: FormatOption = Format.TE
     Example: soma history 01890a5d-ac96-774b-bcce-b302099a8057
     """
     output = output_of(ctx, format, quiet)
-    with open_system(ctx) as system:
+    with open_system(ctx, one_shot=True) as system:
         entries = system.history(id)
     output.rows(entries, _show, lambda entry: entry.event_id or "")
 

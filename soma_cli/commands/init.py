@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from soma_cli.commands.options import FormatOption, open_system, output_of
-from soma_cli.output import Format, say
+from soma_cli.core.errors import CheckFailed
+from soma_cli.output import Format, hanging, say
 
 if TYPE_CHECKING:
     from soma_cli.core.results import InitResult
@@ -20,12 +21,14 @@ def init(
     ] = False,
     format: FormatOption = Format.TEXT,
 ) -> None:
-    """Make the data folder, the log, the store and the index. What is there stays as it is; `store` does it too.
+    """Make what soma needs: data folder or topics, tables, collection. What is there stays as it is.
+
+    Embedded, `store` does it too. A topic that differs from the settings is told, with the command that would mend it.
 
     Example: soma init
     """
     output = output_of(ctx, format)
-    with open_system(ctx) as system:
+    with open_system(ctx, one_shot=True) as system:
         result = system.admin.init(new_epoch=new_epoch)
     output.result(result, lambda: _show(result))
     if result.new_epoch:
@@ -33,13 +36,29 @@ def init(
             f"the log was replaced: its events make versions of epoch {result.epoch}, above all earlier ones. What the "
             "old log held stays in the journal and in `soma history`, but can't be rebuilt from the new log."
         )
+    _check_same(result)
+
+
+def _check_same(result: InitResult) -> None:
+    """Raises CheckFailed where something is not as the settings say."""
+    if result.differing:
+        names = ", ".join(finding.check for finding in result.differing)
+        raise CheckFailed(
+            f"nothing was changed of what differs from the settings: {names}",
+            hint="mend it with the commands above, or change the settings",
+            code="differs",
+        )
 
 
 def _show(result: InitResult) -> None:
+    place = f" in {result.data_dir}" if "folder" in (*result.created, *result.existing) else ""
     if result.created:
-        print(f"made in {result.data_dir}: {', '.join(result.created)}")
+        print(f"made{place}: {', '.join(result.created)}")
     if result.existing:
-        print(f"there already{'' if result.created else f' in {result.data_dir}'}: {', '.join(result.existing)}")
+        print(f"there already{'' if result.created else place}: {', '.join(result.existing)}")
+    for finding in result.differing:
+        hanging("differs: ", finding.message)
+        hanging("         ", finding.hint)
     print(f"{'new epoch' if result.new_epoch else 'epoch'} {result.epoch} of the log, topic id {result.topic_id}")
 
 

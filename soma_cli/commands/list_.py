@@ -37,7 +37,7 @@ def list_memories(
     """
     output = output_of(ctx, format, quiet)
     say_instants(output, since)
-    with open_system(ctx) as system:
+    with open_system(ctx, one_shot=True) as system:
         memories = system.list_memories(namespace=namespace, since=since, limit=limit)
     output.rows(memories, _show, lambda memory: memory.id)
 

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from soma_cli.output import Format, Output, say
 if TYPE_CHECKING:
     from soma_cli.core.settings_loader import Loaded
     from soma_cli.core.system import MemorySystem
+    from soma_cli.log_format import LogFormat
 
 
 @dataclass(slots=True)
@@ -56,29 +57,31 @@ def globals_of(ctx: typer.Context) -> Globals:
     return found
 
 
-def load(ctx: typer.Context) -> Loaded:
-    """The settings in force, with where each came from."""
+def load(ctx: typer.Context, settings: Mapping[str, object] | None = None) -> Loaded:
+    """The settings in force, with where each came from; `settings` are options of the command."""
     from soma_cli.core.settings_loader import load_settings
 
     options = globals_of(ctx)
-    return load_settings(config_file=options.config, profile=options.profile, overrides={"data_dir": options.data_dir})
+    overrides = {"data_dir": options.data_dir, **(settings or {})}
+    return load_settings(config_file=options.config, profile=options.profile, overrides=overrides)
 
 
 @contextmanager
-def open_system(ctx: typer.Context) -> Iterator[MemorySystem]:
+def open_system(
+    ctx: typer.Context,
+    *,
+    one_shot: bool = False,
+    log_format: LogFormat = "text",
+    settings: Mapping[str, object] | None = None,
+) -> Iterator[MemorySystem]:
+    """`one_shot`: for a command that does one thing and ends."""
     from soma_cli.core.system import MemorySystem
+    from soma_cli.log_format import configure
 
-    _warnings_to_stderr()
-    with MemorySystem(load(ctx).settings) as system:
+    configure(sys.stderr, log_format)
+    logging.getLogger("soma").setLevel(logging.INFO)
+    with MemorySystem(load(ctx, settings).settings, one_shot=one_shot) as system:
         yield system
-
-
-def _warnings_to_stderr() -> None:
-    logger = logging.getLogger("soma")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("soma: %(message)s"))
-        logger.addHandler(handler)
 
 
 def finite(option: str, number: float | None) -> float | None:

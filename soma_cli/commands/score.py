@@ -62,7 +62,7 @@ def score(
     given = {"importance": importance, "created": created, "last_access": last_access, "access_count": access_count}
     inputs = {name: value for name, value in given.items() if value is not None}
     _check(id, inputs)
-    with open_system(ctx) as system:
+    with open_system(ctx, one_shot=True) as system:
         result = _scored(system, id, inputs, {"policy": policy, "threshold": threshold, "now": now})
     output.result(result, lambda: _show(result, explain), [str(result.score)])
 

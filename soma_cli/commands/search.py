@@ -53,7 +53,7 @@ def search(
     """
     output = output_of(ctx, format, quiet)
     say_instants(output, created_from, created_to)
-    with open_system(ctx) as system, progress("indexing") as indexed:
+    with open_system(ctx, one_shot=True) as system, progress("indexing") as indexed:
         hits = system.search(
             query,
             namespace=namespace,

@@ -16,7 +16,7 @@ def stats(ctx: typer.Context, format: FormatOption = Format.TEXT) -> None:
     Example: soma stats
     """
     output = output_of(ctx, format)
-    with open_system(ctx) as system:
+    with open_system(ctx, one_shot=True) as system:
         found = system.admin.stats()
     output.result(found, lambda: _show(found))
 
@@ -33,8 +33,17 @@ def _show(found: dict[str, Any]) -> None:
             ("dead letters", f"{found['dead_letters']:,}"),
             ("profile", found["profile"]),
             *((f"{part['name']}", f"{_size(part['bytes'])}  {part['path']}") for part in found["files"]),
+            *(
+                (place["name"], f"{place['kind']} at {place['where']}")
+                for place in found["places"]
+                if _is_served(place)
+            ),
         ]
     )
+
+
+def _is_served(place: dict[str, Any]) -> bool:
+    return place["kind"] not in ("sqlite", "qdrant_edge")
 
 
 def _size(count: int) -> str:

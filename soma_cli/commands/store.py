@@ -67,7 +67,7 @@ def store(
     Example: soma store --text "Alice prefers window seats" --namespace travel
     """
     output = output_of(ctx, format, quiet)
-    with open_system(ctx) as system, receipt_shown(output):
+    with open_system(ctx, one_shot=True) as system, receipt_shown(output):
         receipt = system.store(
             payload_of(payload, text, system.settings.limits.event_bytes),  # type: ignore[arg-type]
             namespace=namespace,

@@ -24,7 +24,7 @@ def trace(
     Example: soma trace 01890a5d-ac96-774b-bcce-b302099a8057
     """
     output = output_of(ctx, format)
-    with open_system(ctx) as system:
+    with open_system(ctx, one_shot=True) as system:
         result = system.admin.trace(event_id)
     output.result(result, lambda: _show(result))
 

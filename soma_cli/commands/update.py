@@ -57,7 +57,7 @@ def update(
     Example: soma update 01890a5d-ac96-774b-bcce-b302099a8057 --text "Alice prefers aisle seats"
     """
     output = output_of(ctx, format, quiet)
-    with open_system(ctx) as system, receipt_shown(output):
+    with open_system(ctx, one_shot=True) as system, receipt_shown(output):
         receipt = system.update(
             id,
             payload_of(payload, text, system.settings.limits.event_bytes),  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ def wait(
     Example: soma wait memory.events/0@42 --for kv
     """
     output = output_of(ctx, format)
-    with open_system(ctx) as system:
+    with open_system(ctx, one_shot=True) as system:
         result = system.wait(position, what.value, timeout)
     output.result(result, lambda: print(_sentence(result)))
 

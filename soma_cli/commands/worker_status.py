@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,15 +19,23 @@ from soma_cli.output import drawable, printable, say
 if TYPE_CHECKING:
     from soma_cli.core.workers.loop import Status, Worker
 
+logger = logging.getLogger("soma")
+
 _REDRAW_S = 0.2
+
+
+def tell(text: str, fields: dict[str, object] | None = None) -> None:
+    """A line of the log, in its format."""
+    logger.info(text, extra={"soma": fields or {}})
 
 
 class StatusLine:
     """One line that is redrawn on a terminal; elsewhere a log line when the state changes, and now and then."""
 
-    def __init__(self, log_interval_s: float) -> None:
+    def __init__(self, log_interval_s: float, *, as_json: bool = False) -> None:
         self._interval_s = log_interval_s
-        self._live = drawable(sys.stderr)
+        self._live = drawable(sys.stderr) and not as_json
+        self._as_json = as_json
         self._guard = threading.Lock()
         self._lines: dict[str, str] = {}
         self._states: dict[str, tuple[str, float, int]] = {}
@@ -45,7 +55,20 @@ class StatusLine:
             if self._live:
                 self._redraw()
             elif self._worth_a_line(status):
-                say(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {_line(status)}")
+                self._log(status)
+
+    def _log(self, status: Status) -> None:
+        if not self._as_json:
+            say(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {_line(status)}")
+            return
+        fields = {
+            "worker": status.worker,
+            "state": status.state,
+            "positions": {str(partition): offset for partition, offset in status.positions.items()},
+            "rate_per_s": round(status.rate_per_s, 1),
+            **asdict(status.tally),
+        }
+        tell(_line(status), fields)
 
     def _redraw(self) -> None:
         now = time.monotonic()

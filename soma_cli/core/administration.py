@@ -6,7 +6,7 @@ with create_memory_system() as soma:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +28,21 @@ from soma_cli.core.results import (
     TraceResult,
 )
 from soma_cli.core.settings import Settings
-from soma_cli.core.wiring import Adapters, folder_health, local_files, settled_identity
+from soma_cli.core.wiring import (
+    Adapters,
+    folder_health,
+    local_files,
+    open_metrics_server,
+    settled_identity,
+    uses_folder,
+)
 from soma_cli.core.workers.catch_up import check_same_log
 from soma_cli.core.workers.kv_writer import KV
 from soma_cli.core.workers.loop import Status, Worker
 from soma_cli.core.workers.observation import Observer
 
 if TYPE_CHECKING:
+    from soma_cli.core.adapters.metrics.prometheus import MetricsServer
     from soma_cli.core.eventing.dead_letters import DeadLetter
     from soma_cli.core.operations.replay import Selection
 
@@ -272,11 +280,23 @@ class Administration:
             observer=observer,
         )
 
-    def worker_names(self) -> list[str]:
-        """The workers that `soma consume all` runs with these settings."""
+    def run_workers(self, workers: Sequence[Worker]) -> None:
+        """Run workers of one process together until they end; the first failure stops all, and is raised."""
+        from soma_cli.core.workers.loop import run_together
+
+        run_together(workers, in_step=self._log.follows_itself)
+
+    def metrics_server(self, names: Sequence[str], port: int) -> MetricsServer:
+        """Serves metrics and health of workers to be given its `observer`. Raises ConfigurationError."""
+        from soma_cli.core.operations.workers import readiness_checks
+
+        return open_metrics_server(self._settings, port, readiness_checks(self._adapters, names))
+
+    def worker_names(self, name: str) -> list[str]:
+        """The workers that `soma consume NAME` runs with these settings; `all` are several."""
         from soma_cli.core.operations.workers import worker_names
 
-        return worker_names(self._settings, self._log)
+        return worker_names(self._settings, self._log, name)
 
     def lag(self, *, threshold: int | None = None, max_age_s: float | None = None) -> LagReport:
         """How far each projection is behind the log; applies nothing. Raises LogReplaced."""
@@ -293,7 +313,7 @@ class Administration:
         )
 
     def init(self, *, new_epoch: bool = False) -> InitResult:
-        """Make the data folder and everything in it; what is there stays as it is.
+        """Make the data folder and everything in it, topics, tables and collections; what is there stays as it is.
 
         Raises LogReplaced where the log is not the one that the store was made from; with `new_epoch` it is accepted,
         and its events count from the next epoch on.
@@ -303,15 +323,18 @@ class Administration:
         files = local_files(self._settings)
         before = present(files)
         self._adapters.accept_new_log = new_epoch
+        made = [part.provision() for part in (self._log, self._store)]
         epoch, accepted = accept_log(self._log, self._store, new_epoch=new_epoch)
-        self._index.count()
+        made.append(self._index.provision())
+        served = [part for part, name in zip(made, ("log", "store", "index"), strict=True) if name not in files]
         return InitResult(
             data_dir=str(self._settings.data_dir),
-            created=[part for part in files if part not in before],
-            existing=before,
+            created=[part for part in files if part not in before] + [name for part in served for name in part.created],
+            existing=before + [name for part in served for name in part.existing],
             epoch=epoch,
             topic_id=self._log.topic_id(EVENTS_TOPIC),
             new_epoch=accepted,
+            differing=[finding for part in made for finding in part.differing],
         )
 
     def doctor(self, *, deep: bool = False) -> DoctorReport:
@@ -322,10 +345,11 @@ class Administration:
         files = local_files(self._settings)
         parts = Parts(
             missing=set(files) - set(present(files)),
-            folder=lambda: folder_health(self._settings),
+            folder=(lambda: folder_health(self._settings)) if uses_folder(self._settings) else None,
             log=lambda: self._log,
             store=lambda: self._store,
             index=lambda: self._index,
+            cache=lambda: self._adapters.cache,
             embedder=lambda: self._adapters.embedder,
             identity=settled_identity(self._settings),
         )

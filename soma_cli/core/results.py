@@ -8,6 +8,16 @@ from typing import Any
 
 
 @dataclass(slots=True)
+class Finding:
+    """One thing that was looked at: `ok`, `warning` or `error`, and what to do next."""
+
+    check: str
+    status: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(slots=True)
 class Outcomes:
     """What the projections made of an event; None for what is not known yet."""
 
@@ -274,7 +284,8 @@ class TraceResult:
 
 @dataclass(slots=True)
 class InitResult:
-    """`created` and `existing` name the parts of the data folder; `new_epoch`: a replaced log was accepted just now."""
+    """`created` and `existing` name parts of the data folder, topics, tables and collections; `differing` ones are not
+    as they should be, and were left so. `new_epoch`: a replaced log was accepted just now."""
 
     data_dir: str
     created: list[str]
@@ -282,16 +293,7 @@ class InitResult:
     epoch: int
     topic_id: str
     new_epoch: bool
-
-
-@dataclass(slots=True)
-class Finding:
-    """One thing that `doctor` looked at: `ok`, `warning` or `error`, and what to do next."""
-
-    check: str
-    status: str
-    message: str
-    hint: str = ""
+    differing: list[Finding] = field(default_factory=list)
 
 
 @dataclass(slots=True)

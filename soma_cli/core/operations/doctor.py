@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from soma_cli import __version__
@@ -14,12 +15,13 @@ from soma_cli.core.event import decode_event
 from soma_cli.core.eventing.dead_letters import read_letters
 from soma_cli.core.eventing.producer import Draft, build_event
 from soma_cli.core.instants import MICROSECONDS, format_instant
-from soma_cli.core.operations.lag import OUT_OF_RANGE, group_lag
-from soma_cli.core.operations.projections import group_name
-from soma_cli.core.ports import Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
+from soma_cli.core.operations.lag import OUT_OF_RANGE, committed_offsets, group_lag
+from soma_cli.core.operations.projections import COPIES, group_name
+from soma_cli.core.ports import Cache, Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.results import DoctorReport, Finding, GroupLag
 from soma_cli.core.settings import Settings
+from soma_cli.core.workers.audit_writer import AUDIT
 from soma_cli.core.workers.kv_writer import KV
 from soma_cli.core.workers.vector_indexer import VECTOR
 
@@ -29,6 +31,7 @@ STUCK_S = 60.0
 """An event that has waited longer than this although a worker runs is a warning."""
 CLOCK_TOLERANCE_S = 1.0
 _LIBRARIES = ("jsonschema-rs", "orjson", "qdrant-edge-py")
+_LIBRARIES_OF = {"kafka": "confluent-kafka", "postgres": "psycopg", "qdrant": "qdrant-client", "redis": "redis"}
 _REBUILD = "`soma replay --into vector --execute` rebuilds the index"
 
 _NEEDS = {"store": {"store", "access"}}
@@ -53,10 +56,11 @@ class Parts:
     """What there is to look at. `missing` parts were not made yet and are not opened; `identity` is the settings'."""
 
     missing: Collection[str]
-    folder: Callable[[], list[Finding]]
+    folder: Callable[[], list[Finding]] | None
     log: Callable[[], EventLog]
     store: Callable[[], MemoryStore]
     index: Callable[[], VectorIndex]
+    cache: Callable[[], Cache | None]
     embedder: Callable[[], Embedder | None]
     identity: IndexIdentity
 
@@ -64,7 +68,9 @@ class Parts:
 def diagnose(settings: Settings, parts: Parts, *, now: int, deep: bool = False) -> DoctorReport:
     """Every check with its finding; healthy if all are `ok`. `now` is in microseconds; `deep` reads all data."""
     seen = _Findings()
-    usable = any(finding.status == "ok" for finding in (seen.extend("folder", parts.folder) or [])[:1])
+    usable = parts.folder is None or any(
+        finding.status == "ok" for finding in (seen.extend("folder", parts.folder) or [])[:1]
+    )
     log = _opened(seen, parts, "log", parts.log, deep) if usable else None
     store = _opened(seen, parts, "store", parts.store, deep) if usable else None
     index = seen.attempt("index", parts.index) if log is not None else None
@@ -77,9 +83,10 @@ def diagnose(settings: Settings, parts: Parts, *, now: int, deep: bool = False) 
         seen.extend("dead letters", lambda: [_dead_letters(log)])
     if log is not None and store is not None:
         _projections(seen, settings, log, store, index, now)
+    seen.extend("cache", lambda: [] if (cache := parts.cache()) is None else cache.health())
     seen.extend("embedder", lambda: _embedder(parts.embedder()))
     seen.extend("schema", lambda: [_schema(settings)])
-    seen.extend("libraries", lambda: [_libraries()])
+    seen.extend("libraries", lambda: [_libraries(settings)])
     return report(seen.findings)
 
 
@@ -133,11 +140,35 @@ def _projections(
     if not identity or identity[0].status != "ok":
         return
     topic_id = log.topic_id(EVENTS_TOPIC)
-    seen.extend(KV, lambda: [_lag(group_lag(log, group_name(settings, KV), store.positions(topic_id), now), KV)])
+    stored: dict[str, Callable[[], dict[int, int]]] = {KV: lambda: store.positions(topic_id)}
     if index is not None:
-        seen.extend(
-            VECTOR, lambda: [_lag(group_lag(log, group_name(settings, VECTOR), index.positions(topic_id), now), VECTOR)]
-        )
+        stored[VECTOR] = lambda: index.positions(topic_id)
+    if not log.follows_itself:
+        stored |= {name: partial(committed_offsets, log, group_name(settings, name)) for name in COPIES}
+    for name, positions in stored.items():
+        seen.extend(name, partial(_projection, log, group_name(settings, name), positions, name, now))
+
+
+def _projection(
+    log: EventLog, group: str, positions: Callable[[], dict[int, int]], name: str, now: int
+) -> list[Finding]:
+    found = group_lag(log, group, positions(), now)
+    return [_lag(found, name) if log.follows_itself or found.state == OUT_OF_RANGE else _worked_lag(found, name)]
+
+
+def _worked_lag(group: GroupLag, name: str) -> Finding:
+    """Where workers alone move a projection on. What the audit does not have, compaction may take for good."""
+    if not group.lag and group.state == "active":
+        return Finding(name, "ok", "has passed the whole log; a worker runs")
+    if not group.lag:
+        return Finding(name, "ok", "has passed the whole log; no worker runs")
+    waits = f"{group.lag:,} events wait, the oldest for {group.oldest_age_s or 0:,.0f} s"
+    stuck = (group.oldest_age_s or 0) > STUCK_S
+    urgent = "error" if name == AUDIT and stuck else "warning"
+    if group.state == "active":
+        hint = f"see what `soma consume {name}` says, and `soma lag --watch`" if stuck else ""
+        return Finding(name, urgent if stuck else "ok", f"{waits}; a worker is at it", hint)
+    return Finding(name, urgent, f"{waits}; no worker runs", f"start `soma consume {name}`")
 
 
 def _identity(log: EventLog, store: MemoryStore) -> Finding:
@@ -244,9 +275,10 @@ def _schema(settings: Settings) -> Finding:
     return Finding("schema", "ok", "a sample event is valid")
 
 
-def _libraries() -> Finding:
+def _libraries(settings: Settings) -> Finding:
+    kinds = (settings.log.kind, settings.store.kind, settings.index.kind, settings.cache.kind)
     found, missing = [f"soma {__version__}", f"Python {platform.python_version()}"], []
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *(_LIBRARIES_OF[kind] for kind in kinds if kind in _LIBRARIES_OF)):
         try:
             found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:

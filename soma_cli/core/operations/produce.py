@@ -48,8 +48,8 @@ def produce(run: BulkRun, lines: Iterable[bytes], progress: Callable[[int], None
 class BulkRun:
     """One bulk run and its result so far. To `rehearse` is to find out which lines would be rejected.
 
-    What earlier batches appended is in the journal once `apply_kv` has brought that up to the log; only where workers do
-    that, in their own time, is it remembered where each event went, in some 50 bytes.
+    What earlier batches appended is in the journal once `apply_kv` has brought that up to the log; only where workers
+    do that, in their own time, is it remembered where each event went, in some 50 bytes.
     """
 
     def __init__(

@@ -20,6 +20,14 @@ def stats(settings: Settings, log: EventLog, store: MemoryStore, index: VectorIn
         "dead_letters": len(read_letters(log)),
         "index": index.stats(),
         "files": _files(settings.data_dir),
+        "places": [
+            {"name": name, "kind": kind, "where": part.stats()["where"]}
+            for name, kind, part in (
+                ("log", settings.log.kind, log),
+                ("store", settings.store.kind, store),
+                ("index", settings.index.kind, index),
+            )
+        ],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from soma_cli.core.workers.response_indexer import RESPONSES, ResponseIndexer
 from soma_cli.core.workers.vector_indexer import VECTOR
 
 WORKERS = (KV, VECTOR, AUDIT, LATEST, EMBED)
+ALL = "all"
 
 
 class Roles(Protocol):
@@ -43,12 +44,27 @@ class Roles(Protocol):
     def embedder(self) -> Embedder | None: ...
 
 
-def worker_names(settings: Settings, log: EventLog) -> list[str]:
-    """Those that run together in `soma consume all`, leaders first."""
+def worker_names(settings: Settings, log: EventLog, name: str) -> list[str]:
+    """Those that run together under a name, leaders first: `all`, or one and what belongs to it."""
+    through_topics = settings.embedder.via == "topics" and not log.follows_itself
+    vector = [VECTOR, RESPONSES] if through_topics else [VECTOR]
+    if name == VECTOR:
+        return vector
+    if name != ALL:
+        return [name]
     if log.follows_itself:
         return [KV, VECTOR]
-    through_topics = settings.embedder.via == "topics"
-    return [KV, VECTOR, *([RESPONSES, EMBED] if through_topics else []), AUDIT, LATEST]
+    return [KV, *vector, *([EMBED] if through_topics else []), AUDIT, LATEST]
+
+
+def readiness_checks(roles: Roles, names: Sequence[str]) -> dict[str, Callable[[], object]]:
+    """What must answer for these workers to do anything. The cache is not among it: nothing fails without it."""
+    checks: dict[str, Callable[[], object]] = {"log": lambda: roles.log.bounds(EVENTS_TOPIC)}
+    if {KV, VECTOR, LATEST, RESPONSES} & set(names):
+        checks["store"] = lambda: roles.store.epochs(EVENTS_TOPIC)
+    if {VECTOR, RESPONSES} & set(names):
+        checks["index"] = lambda: roles.index.identity()
+    return checks
 
 
 def make_worker(

@@ -31,6 +31,7 @@ from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Ta
 
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
+_TELL_LAG_EVERY_S = 5.0
 _LEADER_POLL_S = 0.01
 _JOIN_S = 0.1
 
@@ -96,6 +97,7 @@ class Worker:
         self._observer = observer or UNOBSERVED
         self._committed: dict[int, int] = {}
         self._committed_at = 0.0
+        self._lag_told_at = 0.0
         self._rate = Rate()
         self._leader: Worker | None = None
         self._unchecked: set[int] = set()
@@ -155,6 +157,7 @@ class Worker:
         for partition in partitions:
             self.status.positions.pop(partition, None)
             self._committed.pop(partition, None)
+            self._observer.unassigned(self.status.worker, partition, self._source.topic)
 
     def _ends(self) -> dict[int, int]:
         if not self._limits.until_end:
@@ -181,6 +184,7 @@ class Worker:
     # --- a turn ---
 
     def _turn(self) -> None:
+        self._observer.turn(self.status.worker)
         polled = self._retrying(self._poll)
         if polled is None:
             return
@@ -192,6 +196,18 @@ class Worker:
             self._rest()
         if time.monotonic() - self._committed_at > _COMMIT_EVERY_S:
             self._commit()
+        if self._observer is not UNOBSERVED and time.monotonic() - self._lag_told_at > _TELL_LAG_EVERY_S:
+            self._lag_told_at = time.monotonic()
+            self._retrying(self._tell_lag)
+
+    def _tell_lag(self) -> None:
+        topic = self._source.topic
+        bounds, now = self._log.bounds(topic), now_us()
+        for partition, position in dict(self.status.positions).items():
+            end = bounds[partition].end
+            first = next(self._log.scan(topic, partition, position, end), None) if position < end else None
+            age_s = None if first is None else max(0, now - first.appended_at) / MICROSECONDS
+            self._observer.lag(self.status.worker, partition, max(0, end - position), age_s, topic)
 
     def _poll(self) -> list[Run]:
         limit = self._settings.batch_size
@@ -264,6 +280,8 @@ class Worker:
         now = now_us()
         waited = [(now - record.appended_at) / MICROSECONDS for run in runs for record in run.records]
         self._observer.batch(self.status.worker, tally, seconds, [] if tally.redelivered else waited)
+        if tally.rejected:
+            self._observer.dead_letters(self.status.worker, tally.rejected)
 
     def _passed_elsewhere(self, runs: Sequence[Run]) -> bool:
         """Leave out what readers or a rebuild have passed meanwhile, unless it was asked for again."""
@@ -355,13 +373,13 @@ class Rate:
         return sum(records for _, records in self._samples) / elapsed if elapsed > 0 else 0.0
 
 
-def run_together(workers: Sequence[Worker]) -> None:
-    """Run several workers in threads, each following the one before it; the first failure stops all of them.
+def run_together(workers: Sequence[Worker], *, in_step: bool = True) -> None:
+    """Run several workers in threads, `in_step` each following the one before it; the first failure stops all of them.
 
     Raises that failure.
     """
     failures: list[BaseException] = []
-    for leader, follower in pairwise(workers):
+    for leader, follower in pairwise(workers if in_step else ()):
         follower.follow(leader)
 
     def guarded(worker: Worker) -> None:
