@@ -10,11 +10,12 @@ Shared by all tests of a run, in all its processes; started at first use, gone w
     new_topic_prefix() -> str       unique at each call
 
 As pytest fixtures of the same names (and `topic_prefix`) in `tests.services.fixtures`. Addresses are given in
-SOMA_TEST_KAFKA, _POSTGRES, _REDIS, _QDRANT, _REGISTRY. With SOMA_REQUIRE_SERVICES=1 a server that cannot be had fails
-the test, otherwise it is skipped, both with a message that names what is missing.
+SOMA_TEST_KAFKA, _POSTGRES, _REDIS, _QDRANT, _REGISTRY; SOMA_TEST_NO_DOCKER=1 leaves Docker out. With
+SOMA_REQUIRE_SERVICES=1 a server that cannot be had fails the test, otherwise it is skipped, both with a message that
+names what is missing.
 
-A test's own, to be stopped, killed, paused and started again on the same port and data; each is a context manager
-that starts it and has `.address`, `.start()`, `.stop()`, `.kill()`, `.pause()`, `.resume()`:
+A test's own, always local processes, to be stopped, killed, paused and started again on the same port and data; each
+is a context manager that starts it and has `.address`, `.start()`, `.stop()`, `.kill()`, `.pause()`, `.resume()`:
 
     KafkaCluster(brokers=1 | 3, settings={}, users={}, jvm=(...))    kafka.py; one broker by number: .kill(1);
                                                                      TLS, passwords and ACLs with users
