@@ -74,7 +74,7 @@ def provision(cluster: KafkaCluster) -> Provisioned:
         cluster.forget(topic)
     existing = [topic for topic in wanted if topic not in created]
     differing = [finding for finding in differences(cluster, existing) if finding.status != "ok"]
-    return Provisioned(created, existing, differing)
+    return Provisioned([f"topic {topic}" for topic in created], [f"topic {topic}" for topic in existing], differing)
 
 
 def differences(cluster: KafkaCluster, topics: Sequence[str]) -> Iterator[Finding]:

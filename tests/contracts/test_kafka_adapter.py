@@ -1,0 +1,601 @@
+"""What only brokers do: they go away, hand partitions over, fence zombies, compact, and abort transactions."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType  # type: ignore[attr-defined]
+
+from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
+from soma_cli.core.errors import ConfigurationError, LogBehind, ServiceUnavailable, SomaError, ValueRefused
+from soma_cli.core.ports import Consumer, Copier, Fenced, Run
+from soma_cli.core.record import AUDIT_TOPIC, DEAD_LETTER_TOPIC, EVENTS_TOPIC, NewRecord, Record
+from soma_cli.core.settings import LogSettings
+from tests.contracts.adapters import kafka_settings
+from tests.contracts.events import everything, new_record
+from tests.contracts.processes import output, start
+from tests.services import KafkaCluster, kafka_address
+
+
+@pytest.fixture
+def settings(place: Path) -> LogSettings:
+    return kafka_settings(place)
+
+
+@pytest.fixture
+def log(settings: LogSettings) -> Iterator[KafkaEventLog]:
+    log = KafkaEventLog(settings)
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def group() -> str:
+    return f"g-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="module")
+def own_broker() -> Iterator[KafkaCluster]:
+    """A broker that a test may stop."""
+    with KafkaCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def paused(own_broker: KafkaCluster) -> Iterator[KafkaCluster]:
+    """The same; it goes on after the test."""
+    yield own_broker
+    own_broker.resume()
+
+
+def of_one_key(count: int) -> list[NewRecord]:
+    return [new_record(1, number) for number in range(count)]
+
+
+def many(count: int) -> list[NewRecord]:
+    return [new_record(number % 9, number) for number in range(count)]
+
+
+def records_of(runs: list[Run]) -> list[Record]:
+    return [item for run in runs for item in run.records]
+
+
+def from_beginning(partition: int) -> int:
+    return 0
+
+
+def drain(consumer: Consumer, count: int) -> list[Record]:
+    found, deadline = list[Record](), time.monotonic() + 30
+    while len(found) < count and time.monotonic() < deadline:
+        found += records_of(consumer.poll(100, 0.2))
+    return found
+
+
+def by_partition(records: list[Record]) -> list[Record]:
+    return sorted(records, key=lambda item: item.partition)
+
+
+def until(condition: Callable[[], bool], *, within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def own(cluster: KafkaCluster, timeout_s: float = 1.5) -> LogSettings:
+    settings = LogSettings(
+        kind="kafka",
+        bootstrap_servers=cluster.address,
+        partitions=3,
+        replication_factor=1,
+        topic_prefix=f"{uuid.uuid4().hex[:8]}.",
+        timeout_s=timeout_s,
+        session_timeout_s=6.0,
+    )
+    log = KafkaEventLog(replace(settings, timeout_s=20))
+    log.provision()
+    log.close()
+    return settings
+
+
+# --- brokers that are away ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address where nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A server that accepts connections and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(50)
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("kind", ["nobody", "silent"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda log: log.append(of_one_key(1)),
+        lambda log: log.bounds(EVENTS_TOPIC),
+        lambda log: list(log.scan(EVENTS_TOPIC, 0, 0, 1)),
+        lambda log: log.provision(),
+        lambda log: log.consumer("g", EVENTS_TOPIC, from_beginning),
+    ],
+    ids=["append", "bounds", "scan", "provision", "consumer"],
+)
+def test_brokers_that_are_away_are_named_in_time(
+    request: pytest.FixtureRequest, kind: str, call: Callable[[KafkaEventLog], object]
+) -> None:
+    address = request.getfixturevalue(kind)
+    log = KafkaEventLog(LogSettings(kind="kafka", bootstrap_servers=address, timeout_s=0.6))
+    began = time.monotonic()
+    with pytest.raises(ServiceUnavailable, match=address) as found:
+        call(log)
+    assert time.monotonic() - began < 5
+    assert "log.bootstrap_servers" in found.value.hint
+    assert found.value.details.get("uncertain", False) is False
+    log.close()
+
+
+def test_health_tells_that_brokers_are_away(nobody: str) -> None:
+    log = KafkaEventLog(LogSettings(kind="kafka", bootstrap_servers=nobody, timeout_s=0.6))
+    [finding] = log.health()
+    assert finding.status == "error"
+    assert nobody in finding.message
+    log.close()
+
+
+@pytest.mark.parametrize("one_shot", [True, False])
+def test_a_send_without_an_answer_is_uncertain(paused: KafkaCluster, one_shot: bool) -> None:
+    settings = own(paused)
+    log = KafkaEventLog(settings, one_shot=one_shot)
+    log.append(of_one_key(1))
+    paused.pause()
+    began = time.monotonic()
+    with pytest.raises(ServiceUnavailable, match="outcome is unknown") as found:
+        log.append(of_one_key(2)[1:])
+    assert time.monotonic() - began < 6
+    assert found.value.details["uncertain"] is True
+    with pytest.raises(ServiceUnavailable) as found:
+        log.append(of_one_key(2)[1:])
+    assert found.value.details["uncertain"] is False, "now it is known beforehand that nobody answers"
+    paused.resume()
+    until(lambda: _works(log))
+    values = [item.value for item in everything(log)]
+    assert values[0] == of_one_key(1)[0].value
+    log.close()
+
+
+def _works(log: KafkaEventLog) -> bool:
+    with suppress(ServiceUnavailable):
+        return bool(log.append(of_one_key(1)))
+    return False
+
+
+def test_a_consumer_tells_silence_from_nothing_new(paused: KafkaCluster, group: str) -> None:
+    log = KafkaEventLog(own(paused))
+    consumer = log.consumer(group, EVENTS_TOPIC, from_beginning)
+    log.append(many(10))
+    drain(consumer, 10)
+    paused.pause()
+
+    def unreachable() -> bool:
+        try:
+            assert consumer.poll(10, 0.2) == []
+        except ServiceUnavailable:
+            return True
+        return False
+
+    until(unreachable)
+    with pytest.raises(ServiceUnavailable):
+        consumer.commit(dict.fromkeys(consumer.assigned(), 1))
+    paused.resume()
+    until(lambda: _works(log))
+    found, deadline = list[Record](), time.monotonic() + 30
+    while not found and time.monotonic() < deadline:
+        with suppress(ServiceUnavailable):
+            found += records_of(consumer.poll(10, 0.2))
+    assert found, "it goes on when they are back"
+    consumer.close()
+    log.close()
+
+
+def test_closing_is_bounded_when_brokers_are_away(paused: KafkaCluster, group: str) -> None:
+    log = KafkaEventLog(own(paused))
+    consumer = log.consumer(group, EVENTS_TOPIC, from_beginning)
+    log.append(many(10))
+    drain(consumer, 10)
+    paused.pause()
+    began = time.monotonic()
+    consumer.close()
+    log.close()
+    assert time.monotonic() - began < 9
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+def test_a_missing_topic_names_init() -> None:
+    log = KafkaEventLog(LogSettings(kind="kafka", bootstrap_servers=kafka_address(), topic_prefix="nobody-made-this."))
+    for call in (
+        lambda: log.append(of_one_key(1)),
+        lambda: log.bounds(EVENTS_TOPIC),
+        lambda: log.topic_id(EVENTS_TOPIC),
+        lambda: log.consumer("g", EVENTS_TOPIC, from_beginning),
+    ):
+        with pytest.raises(ConfigurationError, match="soma init") as found:
+            call()
+        assert found.value.code == "topic_missing"
+    assert log.topics() == []
+    assert {finding.status for finding in log.health()} == {"ok", "error"}
+    log.close()
+
+
+def test_a_record_that_is_too_large(log: KafkaEventLog) -> None:
+    large = NewRecord(EVENTS_TOPIC, b"k", bytes(9 << 20))
+    with pytest.raises(ValueRefused) as found:
+        log.append([*of_one_key(3), large])
+    assert found.value.code == "too_large"
+    assert everything(log) == [], "nothing of the list was appended"
+
+
+def test_large_records_are_taken(log: KafkaEventLog) -> None:
+    """The copy of an event is larger than the event."""
+    for topic in (EVENTS_TOPIC, AUDIT_TOPIC, DEAD_LETTER_TOPIC):
+        log.append([NewRecord(topic, b"k", bytes(2 << 20), (("why", b"w" * 1000),))])
+        assert [len(item.value or b"") for item in everything(log, topic)] == [2 << 20]
+
+
+def test_what_differs_is_told_and_left_alone(settings: LogSettings, log: KafkaEventLog) -> None:
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    alter(admin, settings.topic_prefix + EVENTS_TOPIC, "cleanup.policy", "delete")
+    other = KafkaEventLog(replace(settings, partitions=4))
+    until(lambda: any("cleanup.policy" in finding.message for finding in other.provision().differing))
+    found = {finding.message: finding for finding in other.provision().differing}
+    [policy] = [finding for message, finding in found.items() if "cleanup.policy" in message]
+    assert policy.check == f"topic {EVENTS_TOPIC}"
+    assert policy.status == "error"
+    assert "kafka-configs.sh" in policy.hint
+    assert settings.topic_prefix + EVENTS_TOPIC in policy.hint
+    assert any("3 partitions" in message for message in found)
+    assert len(log.bounds(EVENTS_TOPIC)) == 3
+    other.close()
+
+
+def alter(admin: Any, topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(10)
+
+
+def test_a_topic_made_anew_has_another_id(settings: LogSettings, log: KafkaEventLog, group: str) -> None:
+    before = log.topic_id(EVENTS_TOPIC)
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    for future in admin.delete_topics([settings.topic_prefix + EVENTS_TOPIC]).values():
+        future.result(10)
+    until(lambda: EVENTS_TOPIC not in log.topics())
+    assert log.provision().created == [f"topic {EVENTS_TOPIC}"]
+    consumer = log.consumer(group, EVENTS_TOPIC, from_beginning)
+    assert log.topic_id(EVENTS_TOPIC) != before
+    consumer.close()
+
+
+# --- groups ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("offset", "error"), [(99, LogBehind), (1, ConfigurationError)])
+def test_a_start_that_the_log_does_not_hold_is_an_error(
+    settings: LogSettings, log: KafkaEventLog, group: str, offset: int, error: type[SomaError]
+) -> None:
+    position = log.append(of_one_key(10))[5].position
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    deleted = TopicPartition(settings.topic_prefix + EVENTS_TOPIC, position.partition, position.offset)
+    for future in admin.delete_records([deleted]).values():
+        future.result(10)
+    assert log.bounds(EVENTS_TOPIC)[position.partition].beginning == 5
+    assert [item.offset for item in everything(log)] == [5, 6, 7, 8, 9]
+    ends = log.bounds(EVENTS_TOPIC)
+    consumer = log.consumer(
+        group, EVENTS_TOPIC, lambda partition: offset if partition == position.partition else ends[partition].end
+    )
+    for _ in range(2):
+        with pytest.raises(error):
+            drain(consumer, 1)
+    consumer.close()
+
+
+def test_a_start_that_fails_for_a_while_is_asked_again(log: KafkaEventLog, group: str) -> None:
+    log.append(many(30))
+    failures = iter(range(3))
+
+    def begin(partition: int) -> int:
+        if next(failures, None) is not None:
+            raise ServiceUnavailable("the store is away")
+        return 0
+
+    consumer = log.consumer(group, EVENTS_TOPIC, begin)
+    for _ in range(3):
+        with pytest.raises(ServiceUnavailable, match="the store is away"):
+            drain(consumer, 1)
+        assert consumer.assigned() == {0, 1, 2}
+    assert by_partition(drain(consumer, 30)) == everything(log)
+    consumer.close()
+
+
+def test_partitions_that_go_to_another_can_be_committed_first(
+    settings: LogSettings, log: KafkaEventLog, group: str
+) -> None:
+    log.append(many(30))
+    told: list[frozenset[int]] = []
+
+    def revoked(partitions: frozenset[int]) -> None:
+        told.append(partitions)
+        first.commit(dict.fromkeys(partitions, 3))
+
+    first = log.consumer(group, EVENTS_TOPIC, from_beginning, revoked)
+    drain(first, 30)
+    second = log.consumer(group, EVENTS_TOPIC, from_beginning)
+    while not told or not second.assigned():
+        first.poll(10, 0.05)
+        second.poll(10, 0.05)
+    assert second.assigned() == told[0]
+    assert {partition: item.offset for partition, item in log.committed(group, EVENTS_TOPIC).items()} == dict.fromkeys(
+        told[0], 3
+    )
+    first.commit({0: 7, 1: 7, 2: 7})
+    committed = {partition for partition, item in log.committed(group, EVENTS_TOPIC).items() if item.offset == 7}
+    assert committed == first.assigned(), "what is not ours any more is left out"
+    first.close()
+    second.close()
+
+
+def test_what_tools_commit_is_read_too(settings: LogSettings, log: KafkaEventLog, group: str) -> None:
+    consumer = log.consumer(group, EVENTS_TOPIC, from_beginning)
+    until(lambda: bool(consumer.poll(1, 0.1)) or bool(consumer.assigned()))
+    raw: Any = consumer
+    for metadata in ("", "not json", "[]", "{}"):
+        item = TopicPartition(settings.topic_prefix + EVENTS_TOPIC, 0, 5, metadata)
+        raw.consumer.commit(offsets=[item], asynchronous=False)
+        assert log.committed(group, EVENTS_TOPIC)[0] == (5, 0, None)
+    consumer.close()
+
+
+# --- transactions ------------------------------------------------------------------------------------------------
+
+
+def copy(copier: Copier, runs: list[Run]) -> None:
+    copies = [
+        NewRecord(AUDIT_TOPIC, item.key, item.value, (("at", str(item.position).encode()),), item.partition)
+        for item in records_of(runs)
+    ]
+    copier.publish(copies, {run.partition: run.end for run in runs})
+
+
+def copy_until(copier: Copier, log: KafkaEventLog) -> None:
+    """Copy until everything is; the audit topic then has each value once."""
+    expected = sorted(item.value or b"" for item in everything(log))
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if runs := copier.poll(20, 0.1):
+            with suppress(Fenced):
+                copy(copier, runs)
+        elif len(everything(log, AUDIT_TOPIC)) >= len(expected):
+            break
+    assert sorted(item.value or b"" for item in everything(log, AUDIT_TOPIC)) == expected
+
+
+def test_published_once(log: KafkaEventLog, group: str) -> None:
+    log.append(many(100))
+    copier = log.copier(group, EVENTS_TOPIC, from_beginning)
+    copy_until(copier, log)
+    copier.close()
+    ends = {partition: bounds.end for partition, bounds in log.bounds(EVENTS_TOPIC).items()}
+    assert {partition: item.offset for partition, item in log.committed(group, EVENTS_TOPIC).items()} == ends
+    log.append(many(30))
+    again = log.copier(group, EVENTS_TOPIC, from_beginning)
+    copy_until(again, log)
+    again.close()
+
+
+def test_aborted_is_unseen(settings: LogSettings, log: KafkaEventLog, group: str) -> None:
+    """Neither an abort nor the gaps of markers stop a reader; an open transaction holds back the end."""
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": group})
+    producer.init_transactions(10)
+    name, seen = settings.topic_prefix + EVENTS_TOPIC, []
+    for number, commit in enumerate([True, False, True, False]):
+        producer.begin_transaction()
+        producer.produce(name, f"{number}".encode(), b"k", partition=1)
+        producer.flush(10)
+        assert log.bounds(EVENTS_TOPIC)[1].end == 2 * number
+        assert [item.value for item in everything(log)] == seen
+        producer.commit_transaction(10) if commit else producer.abort_transaction(10)
+        seen += [f"{number}".encode()] if commit else []
+        until(lambda number=number: log.bounds(EVENTS_TOPIC)[1].end == 2 * number + 2)
+        assert [item.value for item in everything(log)] == seen
+    consumer = log.consumer(group, EVENTS_TOPIC, from_beginning)
+    reached, found, deadline = 0, list[Record](), time.monotonic() + 20
+    while reached < 8 and time.monotonic() < deadline:
+        for run in consumer.poll(100, 0.2):
+            assert run.start == reached
+            reached = run.end
+            found += run.records
+    assert (reached, [item.value for item in found]) == (8, [b"0", b"2"])
+    consumer.close()
+
+
+ZOMBIE = """
+from tests.contracts.test_kafka_adapter import copy, copy_until, from_beginning
+log = LOGS[ADAPTER](PLACE)
+copier = log.copier(ARGUMENTS[0], EVENTS_TOPIC, from_beginning)
+runs = []
+while not runs:
+    runs = copier.poll(100, 0.2)
+print(sum(len(run.records) for run in runs), flush=True)
+while not Path(ARGUMENTS[1]).exists():
+    time.sleep(0.01)
+try:
+    copy(copier, runs)
+except Exception as error:
+    print(type(error).__name__, flush=True)
+else:
+    print("published", flush=True)
+copy_until(copier, log)
+copier.close()
+"""
+
+
+def test_zombies_are_fenced(place: Path, settings: LogSettings, log: KafkaEventLog, group: str) -> None:
+    """A process that was stopped for longer than its session; what it wakes up with was published by another."""
+    log.append(many(90))
+    process = start(ZOMBIE, "kafka", place, group, place / "go")
+    assert process.stdout is not None
+    assert int(process.stdout.readline()) > 0
+    process.send_signal(signal.SIGSTOP)
+    copier = log.copier(group, EVENTS_TOPIC, from_beginning)
+    copy_until(copier, log)
+    (place / "go").touch()
+    process.send_signal(signal.SIGCONT)
+    assert process.stdout.readline() == "Fenced\n"
+    while process.poll() is None:
+        copier.poll(10, 0.05)
+    assert output(process) == ""
+    assert len(everything(log, AUDIT_TOPIC)) == 90
+    copier.close()
+
+
+COPY = """
+from tests.contracts.test_kafka_adapter import copy, from_beginning
+log = LOGS[ADAPTER](PLACE)
+copier = log.copier(ARGUMENTS[0], EVENTS_TOPIC, from_beginning)
+while True:
+    if runs := copier.poll(5, 0.2):
+        copy(copier, runs)
+        print(sum(len(run.records) for run in runs), flush=True)
+"""
+
+
+def test_published_once_over_kill(place: Path, log: KafkaEventLog, group: str) -> None:
+    log.append(many(300))
+    for lines in (2, 5, 9):
+        process = start(COPY, "kafka", place, group)
+        assert process.stdout is not None
+        for _ in range(lines):
+            assert int(process.stdout.readline()) > 0
+        process.kill()
+        output(process, killed=True)
+    copier = log.copier(group, EVENTS_TOPIC, from_beginning)
+    copy_until(copier, log)
+    copier.close()
+
+
+def test_a_publish_without_an_answer_is_settled_by_the_next(paused: KafkaCluster, group: str) -> None:
+    log = KafkaEventLog(replace(own(paused), session_timeout_s=30))
+    log.append(many(20))
+    copier = log.copier(group, EVENTS_TOPIC, from_beginning)
+    runs: list[Run] = []
+    while not runs:
+        runs = copier.poll(10, 0.2)
+    copy(copier, runs)
+    runs = []
+    while not runs:
+        runs = copier.poll(10, 0.2)
+    paused.pause()
+    with pytest.raises(ServiceUnavailable):
+        copy(copier, runs)
+    paused.resume()
+    done = False
+    while not done:
+        with suppress(ServiceUnavailable):
+            copy(copier, runs)
+            done = True
+    copy_until(copier, log)
+    copier.close()
+    log.close()
+
+
+# --- compaction --------------------------------------------------------------------------------------------------
+
+
+def test_gaps_of_compaction(settings: LogSettings, log: KafkaEventLog, group: str) -> None:
+    """Offsets that are gone stop no reader, and the newest record of each key is there."""
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    name = settings.topic_prefix + EVENTS_TOPIC
+    for key, value in {
+        "min.compaction.lag.ms": "0",
+        "segment.bytes": str(1 << 20),
+        "min.cleanable.dirty.ratio": "0.01",
+    }.items():
+        alter(admin, name, key, value)
+    filler = bytes(200_000)
+    log.append([NewRecord(EVENTS_TOPIC, f"{number % 3}".encode(), filler, partition=0) for number in range(40)])
+    until(lambda: len(everything(log)) < 35)
+    kept = everything(log)
+    end = log.bounds(EVENTS_TOPIC)[0].end
+    assert end == 40
+    assert kept[-1].offset == 39
+    consumer = log.consumer(group, EVENTS_TOPIC, from_beginning)
+    reached, deadline = 0, time.monotonic() + 20
+    while reached < end and time.monotonic() < deadline:
+        for run in consumer.poll(5, 0.2):
+            assert run.start == reached
+            reached = run.end
+    assert reached == end
+    assert list(log.scan(EVENTS_TOPIC, 0, 0, kept[0].offset)) == []
+    consumer.close()
+
+
+# --- several threads ---------------------------------------------------------------------------------------------
+
+
+def test_scans_that_interleave_or_are_abandoned(log: KafkaEventLog) -> None:
+    log.append(many(3000))
+    expected = everything(log)
+    bounds = log.bounds(EVENTS_TOPIC)
+    scans = [log.scan(EVENTS_TOPIC, partition, 0, bounds[partition].end) for partition in bounds]
+    abandoned = log.scan(EVENTS_TOPIC, 0, 0, bounds[0].end)
+    next(abandoned)
+    del abandoned
+    found: list[Record] = []
+    while scans:
+        for scan in list(scans):
+            item = next(scan, None)
+            if item is None:
+                scans.remove(scan)
+            else:
+                found.append(item)
+    assert by_partition(found) == expected
+
+
+def test_threads_append_at_once(log: KafkaEventLog) -> None:
+    receipts: list[Any] = []
+
+    def work(number: int) -> None:
+        for event in range(50):
+            receipts.extend(log.append([new_record(number, event)]))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {receipt.position for receipt in receipts} == {item.position for item in everything(log)}
+    assert len(receipts) == 200
