@@ -78,8 +78,7 @@ class KafkaCluster:
         return self
 
     def stop(self, broker: int | None = None) -> None:
-        """A controlled shutdown: leaders move away first where they can."""
-        # All at once when there is no quorum left to move them to.
+        """A controlled shutdown. All of three at once are killed: without a quorum none could end in order."""
         for process in self._chosen(broker):
             process.stop() if broker is not None or len(self.processes) == 1 else process.kill()
 

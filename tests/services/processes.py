@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.services.required import StartFailed, program
 
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 _TAIL = 40
 
