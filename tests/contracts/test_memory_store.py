@@ -347,6 +347,14 @@ def test_scan_states_in_order_of_id(store: MemoryStore) -> None:
     assert list(store.scan_states(namespace="none")) == []
 
 
+def test_scan_states_from_the_first_id_to_the_last(store: MemoryStore) -> None:
+    ids = [f"{digit * 8}-{digit * 4}-{digit * 4}-{digit * 4}-{digit * 12}" for digit in "0f"]
+    extremes = [raw_record(offset, id.encode(), event_value(0, offset, id=id)) for offset, id in enumerate(ids)]
+    store.apply(batch(*extremes, *(record(2 + number, number) for number in range(1998))))
+    scanned = [state.id for state in store.scan_states()]
+    assert (len(scanned), scanned[0], scanned[-1]) == (2000, *ids)
+
+
 def test_scan_states_goes_on_while_others_write(open_store: Open, store: MemoryStore) -> None:
     many(store)
     states = store.scan_states()

@@ -8,12 +8,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import takewhile
 from typing import Any
+from uuid import UUID
 
 from soma_cli.core.adapters.memory_store.postgres_arrays import Bigints, Instant, Integers
 from soma_cli.core.adapters.memory_store.postgres_connections import Connections, Session
+from soma_cli.core.adapters.memory_store.postgres_errors import translated
 from soma_cli.core.adapters.memory_store.postgres_health import store_health
 from soma_cli.core.adapters.memory_store.postgres_migrations import check_schema, migrate
 from soma_cli.core.adapters.memory_store.postgres_rows import ids_array, journal_entry, keys_arrays, state_of
@@ -28,7 +30,8 @@ from soma_cli.core.results import Finding
 from soma_cli.core.settings import StoreSettings
 
 _SCAN_CHUNK = 1000
-_FIRST_ID = "00000000-0000-0000-0000-000000000000"
+_MIGRATION_S = 60.0
+_LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 class PostgresMemoryStore:
@@ -56,15 +59,16 @@ class PostgresMemoryStore:
             return session.execute(self._live[query], arguments, binary=True).fetchall()
 
     def provision(self) -> Provisioned:
-        with self._connections.use() as session:
-            return migrate(session, self._connections.where)
+        where = self._connections.where
+        with translated(where), closing(self._connections.open(idle_s=_MIGRATION_S)) as session:
+            return migrate(session, where)
 
     def register_topic(self, topic: str, topic_id: str, *, new_epoch: bool = False) -> int:
         known = self.epochs(topic)
         if topic_id in known:
             return known[topic_id]
         with self._session() as session, session.transaction():
-            session.execute(self._live["lock_epochs"])
+            session.execute(self._live["register_turn"])
             known = dict(session.execute(self._live["epochs"], (topic,)).fetchall())
             if topic_id not in known:
                 if known and not new_epoch:
@@ -96,13 +100,13 @@ class PostgresMemoryStore:
 
     def scan_states(self, *, namespace: str | None = None, deleted: bool = False) -> Iterator[MemoryState]:
         """By pages, each a statement of its own: no transaction stays open while the caller works."""
-        page = {"after": _FIRST_ID, "deleted": deleted, "namespace": namespace, "limit": _SCAN_CHUNK}
+        page = {"from": str(UUID(int=0)), "deleted": deleted, "namespace": namespace, "limit": _SCAN_CHUNK}
         while True:
             rows = self._rows("scan", page)
             yield from map(state_of, rows)
-            if len(rows) < _SCAN_CHUNK:
+            if len(rows) < _SCAN_CHUNK or rows[-1][0] == _LAST_ID:
                 return
-            page["after"] = rows[-1][0]
+            page["from"] = str(UUID(int=UUID(rows[-1][0]).int + 1))
 
     def history(self, id: str) -> list[JournalEntry]:
         return self._journal("history", (ids_array([id]),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -23,6 +24,14 @@ _STATEMENTS = 6
 """How many times the timeout one statement may take: counting a large table takes longer than reaching the server."""
 
 
+# What the client says of connections that it finds dead while tidying up is not for the terminal.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
+
+
+class _Silence(psycopg.OperationalError):
+    """The server, or what lies between, has said nothing for too long."""
+
+
 class Session(psycopg.Connection[tuple[Any, ...]]):
     """A connection that gives up on a server that stays silent, whatever lies between."""
 
@@ -30,7 +39,13 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     """Seconds without a word from the server after which the call fails; 0 means any number."""
 
     def wait(self, gen: Generator[Any, Any, _T], interval: float = _LOOK_EVERY_S) -> _T:
-        return super().wait(_until_silent(gen, self.silence_s) if self.silence_s else gen, interval)
+        if not self.silence_s:
+            return super().wait(gen, interval)
+        try:
+            return super().wait(_until_silent(gen, self.silence_s), interval)
+        except _Silence:
+            self.close()  # so that what tidies up behind the call does not wait as long again
+            raise
 
 
 def _until_silent(gen: Generator[Any, Any, _T], silence_s: float) -> Generator[Any, Any, _T]:
@@ -43,7 +58,7 @@ def _until_silent(gen: Generator[Any, Any, _T], silence_s: float) -> Generator[A
             if ready != _NO_NEWS:
                 heard = now
             elif now - heard > silence_s:
-                raise psycopg.OperationalError(f"no answer for {silence_s:.0f} s")
+                raise _Silence(f"no answer for {silence_s:.0f} s")
             wanted = gen.send(ready)
     except StopIteration as end:
         value: _T = end.value

@@ -48,6 +48,12 @@ def in_our_words(where: str, error: psycopg.Error) -> SomaError:
             hint="grant it, or name another user in `store.dsn`",
             code="store_forbidden",
         )
+    if state == "2BP01":
+        return ConfigurationError(
+            f"something in PostgreSQL at {where} hangs on the tables of soma: {said}",
+            hint="drop the views on them, and make them again afterwards",
+            code="store_in_use",
+        )
     if state in _AT_THE_DOOR or (not state and _REFUSED_AT_THE_DOOR.search(said)):
         return ConfigurationError(
             f"PostgreSQL at {where} lets nobody in with `store.dsn`: {said}",

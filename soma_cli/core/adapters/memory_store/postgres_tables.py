@@ -10,6 +10,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from psycopg import Pipeline
+
 from soma_cli.core.adapters.memory_store.postgres_arrays import Bigints, Instant, Integers, Uuids
 from soma_cli.core.adapters.memory_store.postgres_connections import Session
 from soma_cli.core.adapters.memory_store.postgres_rows import (
@@ -59,8 +61,8 @@ class Tables:
         return {row[0]: state_of(row) for row in rows}
 
     def apply(self, session: Session, batch: Batch) -> Applied:
-        with session.pipeline(), session.transaction():
-            known = self._known(session, batch)
+        with session.pipeline() as pipeline, session.transaction():
+            known = self._known(session, pipeline, batch)
             runs = [_fresh(run, known.positions.get(run.partition, 0)) for run in batch.runs]
             decisions = [
                 decision
@@ -72,7 +74,7 @@ class Tables:
         redelivered = sum(len(run.entries) for run in batch.runs) - len(decisions)
         return Applied(decisions, redelivered, known.positions | {run.partition: run.end for run in runs if run.end})
 
-    def _known(self, session: Session, batch: Batch) -> Known:
+    def _known(self, session: Session, pipeline: Pipeline, batch: Batch) -> Known:
         """One round trip; afterwards the rows of the batch's positions are held."""
         partitions = Integers(sorted(run.partition for run in batch.runs if run.end > 0))
         events = [entry.event for run in batch.runs for entry in run.entries if entry.event is not None]
@@ -84,6 +86,9 @@ class Tables:
         positions = session.execute(self["positions"], (batch.topic_id,))
         states = session.execute(self["states"], (ids,), binary=True)
         seen = session.execute(self["seen"], keys, binary=True)
+        # The server's watch over transactions that stand still runs only after a sync: without, a worker that is
+        # stopped here would hold up the others for ever.
+        pipeline.sync()
         return Known(
             _epoch(epoch.fetchone(), batch.topic_id),
             dict(positions.fetchall()),

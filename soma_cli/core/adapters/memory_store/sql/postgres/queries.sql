@@ -13,8 +13,8 @@ SELECT epoch FROM epochs WHERE topic_id = %s;
 -- name: register_topic
 INSERT INTO epochs (topic_id, topic, epoch) VALUES (%s, %s, %s);
 
--- name: lock_epochs
-LOCK TABLE epochs IN SHARE ROW EXCLUSIVE MODE;
+-- name: register_turn
+SELECT pg_advisory_xact_lock(hashtextextended('soma epochs ' || current_schema(), 0));
 
 -- name: positions
 SELECT partition, next_offset FROM {p}positions WHERE topic_id = %s ORDER BY partition;
@@ -75,7 +75,7 @@ ORDER BY version DESC LIMIT %(limit)s;
 -- name: scan
 SELECT id, namespace, payload_json, importance, created_at, updated_at, version, last_event_id, model_revision, deleted
 FROM memories
-WHERE id > %(after)s::uuid AND (%(deleted)s OR NOT deleted)
+WHERE id >= %(from)s::uuid AND (%(deleted)s OR NOT deleted)
 AND (%(namespace)s::text IS NULL OR namespace = %(namespace)s)
 ORDER BY id LIMIT %(limit)s;
 
