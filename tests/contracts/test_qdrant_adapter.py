@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -222,6 +222,30 @@ def test_provision_makes_what_is_missing_once(client: InMemory) -> None:
     assert (vectors["dense"].size, vectors["dense"].distance) == (3, models.Distance.COSINE)
 
 
+def test_several_that_provision_at_once_end_with_one_live_collection(client: InMemory) -> None:
+    opened = [QdrantIndex(IndexSettings(kind="qdrant"), client=client) for _ in range(6)]
+    threads = [threading.Thread(target=index.provision) for index in opened]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for n, index in enumerate(opened):
+        index.write([point(n, n, "word")], TOPIC, {n: 1})
+    assert len(found(opened[0], "word")) == 6
+    assert opened[0].positions(TOPIC) == dict.fromkeys(range(6), 1)
+
+
+def test_a_snapshot_restored_by_another_name_is_mended_by_init(index: QdrantIndex, client: InMemory) -> None:
+    fill(index, point(1, 1, "word"), position=3)
+    client.set_payload("memories", {"collection": "memories-before"}, points=[ABOUT])
+    with pytest.raises(ConfigurationError) as missing:
+        found(index, "word")
+    assert "soma init" in missing.value.hint
+    index.provision()
+    assert found(index, "word") == [uid(1)]
+    assert index.positions(TOPIC) == {0: 3}
+
+
 def test_what_differs_from_the_settings_is_told_and_kept(client: InMemory) -> None:
     in_memory(client)(IndexIdentity("a@1", 3))
     other = in_memory(client, language="german")(IndexIdentity("b@1", 4))
@@ -399,29 +423,30 @@ def test_the_server_s_own_code_takes_the_guard_the_same_way(tmp_path: Path) -> N
     shard.close()
 
 
-def test_of_two_that_settle_the_model_at_once_one_is_refused(client: InMemory) -> None:
-    opened = [in_memory(client)() for _ in range(8)]
-    identities = [IndexIdentity(f"m{n % 2}", 2 + n % 2) for n in range(8)]
-    together, refused = threading.Barrier(8), []
+class Overtaken(InMemory):
+    """Before the next upsert, somebody else has his turn."""
 
-    def adopt(n: int) -> None:
-        together.wait()
-        try:
-            opened[n].adopt(identities[n])
-        except ValueRefused:
-            refused.append(identities[n])
+    overtake: Callable[[], None] | None = None
 
-    threads = [threading.Thread(target=adopt, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    settled = opened[0].identity()
-    assert settled in identities
-    assert refused == [next(each for each in identities if each != settled)] * 4
+    def upsert(self, *args: Any, **options: Any) -> models.UpdateResult:
+        overtake, self.overtake = self.overtake, None
+        if overtake is not None:
+            overtake()
+        return super().upsert(*args, **options)
+
+
+def test_of_two_that_settle_the_model_at_once_one_is_refused() -> None:
+    client = Overtaken()
+    slow, quick = in_memory(client)(), in_memory(client)()
+    client.overtake = lambda: quick.adopt(IndexIdentity("quick", 3))
+    with pytest.raises(ValueRefused):
+        slow.adopt(IndexIdentity("slow", 2))
+    assert slow.identity() == IndexIdentity("quick", 3)
     vectors = client.get_collection("memories").config.params.vectors
     assert isinstance(vectors, dict)
-    assert vectors["dense"].size == settled.dimension
+    assert vectors["dense"].size == 3
+    client.overtake = lambda: quick.adopt(IndexIdentity("quick", 3))
+    slow.adopt(IndexIdentity("quick", 3))
 
 
 def test_a_process_that_died_before_it_made_the_dense_vector(client: InMemory) -> None:

@@ -19,7 +19,7 @@ from qdrant_client import QdrantClient
 
 from soma_cli.core.adapters.vector_index.qdrant_catalogue import QdrantCatalogue
 from soma_cli.core.adapters.vector_index.qdrant_collection import FIELDS, QdrantCollection
-from soma_cli.core.adapters.vector_index.qdrant_errors import MISSING, missing, replaced
+from soma_cli.core.adapters.vector_index.qdrant_errors import MISSING, replaced
 from soma_cli.core.adapters.vector_index.qdrant_health import differing, findings
 from soma_cli.core.adapters.vector_index.qdrant_reserved import About
 from soma_cli.core.adapters.vector_index.qdrant_server import QdrantServer
@@ -56,11 +56,12 @@ class QdrantIndex:
 
     def provision(self) -> Provisioned:
         """Make collection, payload indexes and alias where they are missing. Two that do it at once end with one
-        collection; the other is deleted by the next rebuild."""
+        live collection; at worst the other takes up space until the next rebuild deletes it."""
         if (name := self._catalogue.live()) is None:
-            made = self._first_collection()
-            return Provisioned([made.name, f"alias {self._catalogue.alias}"], [], [])
+            return self._first_collection()
         live = QdrantCollection(self._server, name)
+        if live.about().collection != name:
+            live.take_name()
         lacking = [field for field in FIELDS if field not in live.info().payload_schema]
         live.create_fields(lacking)
         created = [f"payload index {field} of {name}" for field in lacking]
@@ -158,7 +159,7 @@ class QdrantIndex:
                 raise
         return use(now, about)
 
-    def _first_collection(self) -> QdrantCollection:
+    def _first_collection(self) -> Provisioned:
         if self._catalogue.is_collection():
             raise ConfigurationError(
                 f"{self._settings.collection} at {self._server.where} is a collection, and soma's would be an alias",
@@ -166,13 +167,13 @@ class QdrantIndex:
                 code="index_name_taken",
             )
         name = self._catalogue.new_name(self._identity.model_revision)
-        made = QdrantCollection.create(
-            self._server, name, self._catalogue.alias, self._identity, self._settings.language
-        )
+        alias, language = self._catalogue.alias, self._settings.language
+        made = QdrantCollection.create(self._server, name, alias, self._identity, language)
+        if (live := self._catalogue.live()) is not None:  # Another process was quicker.
+            made.delete()
+            return Provisioned([], [live], [])
         self._catalogue.switch(name)
-        if (live := self._catalogue.live()) is None:
-            raise missing(self._settings.collection, self._server.where)
-        return made if live == name else QdrantCollection(self._server, live)
+        return Provisioned([name, f"alias {alias}"], [], [])
 
     def _stats(self, live: QdrantCollection, about: About) -> dict[str, Any]:
         points, tombstones = live.counts()

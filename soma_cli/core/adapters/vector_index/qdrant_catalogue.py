@@ -44,8 +44,7 @@ class QdrantCatalogue:
         drop = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self.alias))
         make = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=name, alias_name=self.alias))
         with self._server.client() as client:
-            # Dropping an alias that is not there is an error on some servers.
-            client.update_collection_aliases([drop, make] if self.live() else [make])
+            client.update_collection_aliases([drop, make])
 
     def abandoned(self) -> list[str]:
         """Collections that were made for the alias, that no alias leads to and that no living rebuild fills."""

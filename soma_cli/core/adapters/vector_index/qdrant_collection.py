@@ -92,6 +92,11 @@ class QdrantCollection:
         with self._server.client() as client:
             client.set_payload(self.name, {"alive_at": now_s()}, points=[ABOUT], wait=True)
 
+    def take_name(self) -> None:
+        """Say what the collection is called now: it says otherwise after a snapshot was restored by another name."""
+        with self._server.client() as client:
+            client.set_payload(self.name, {"collection": self.name}, points=[ABOUT], wait=True)
+
     def adopt(self, identity: IndexIdentity) -> About:
         """Settle model and dimension, or raise ValueRefused where they are settled otherwise.
 
@@ -121,7 +126,9 @@ class QdrantCollection:
         about = self.about()
         dimension = _checked(points, about.identity.dimension)
         if dimension is not None and any(point.embedding is not None for point in points):
-            about = self.adopt(IndexIdentity(about.identity.model_revision, dimension))
+            if about.identity.dimension is None:
+                about = self.adopt(IndexIdentity(about.identity.model_revision, dimension))
+            self._ensure_dense(dimension)
         made = [_point(point, about) for point in newest_of(points)]
         qdrant_guard.upsert(self._server, self.name, made, "version")
         qdrant_guard.upsert(self._server, self.name, position_points(topic_id, dict(positions)), "next_offset")
