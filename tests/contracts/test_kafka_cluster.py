@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from tests.services import KafkaCluster, kafka_address, new_topic_prefix
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 QUIET: dict[str, Any] = {"log_level": 0}
 
 

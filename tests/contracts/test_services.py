@@ -23,7 +23,7 @@ from tests.services.processes import ServerProcess, family, is_running
 from tests.services.required import StartFailed, program
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 
 

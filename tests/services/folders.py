@@ -22,6 +22,15 @@ def server_folder(owner: object, name: str) -> Path:
     return folder
 
 
+def run_folder(controller: int) -> Path:
+    """The one folder of the run with this controller, made if need be; its keepers remove it."""
+    # The start time tells a process from an earlier one with the same number.
+    started = Path(f"/proc/{controller}/stat").read_text().rpartition(")")[2].split()[19]
+    folder = _PLACE / f"soma-server-run-{controller}-{started}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 def _remove_those_of_the_dead() -> None:
     for folder in _PLACE.glob("soma-server-*"):
         named = _NAME.match(folder.name)

@@ -2,7 +2,7 @@
 
 A run is known by the process id of its controller: pytest itself, or the parent of pytest-xdist's workers, or a program
 that uses these modules without pytest. Child processes learn it from `SOMA_TEST_RUN`. Its state lies in a folder of
-that name; a lock lets one process start a server while the others wait for its address. See `keeper.py` for the end.
+its own; a lock lets one process start a server while the others wait for its address. See `keeper.py` for the end.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from tests.services.folders import run_folder
 from tests.services.required import StartFailed, cannot_be_had
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ _known: dict[str, str] = {}
 def shared_address(server: str) -> str:
     """The address of the run's "kafka", "postgres", "redis", "qdrant" or "registry"; without, the test ends here."""
     if server not in _known:
-        _known[server] = _address(server, _run_folder())
+        _known[server] = _address(server, run_folder(_controller()))
     return _known[server]
 
 
@@ -64,15 +64,6 @@ def _start_keeper(server: str, state: Path) -> None:
             keeper.terminate()
             raise StartFailed(f"{server} was not there after {_START_TIMEOUT_S:g} s; see {log}")
         time.sleep(0.02)
-
-
-def _run_folder() -> Path:
-    controller = _controller()
-    # The start time tells a process from an earlier one with the same number.
-    started = Path(f"/proc/{controller}/stat").read_text().rpartition(")")[2].split()[19]
-    folder = Path(tempfile.gettempdir()) / f"soma-run-{os.geteuid()}-{controller}-{started}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def _controller() -> int:
