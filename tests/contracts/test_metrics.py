@@ -398,7 +398,9 @@ def test_a_place_that_cannot_be_listened_at(serve: Callable[..., MetricsServer],
 
 def test_close_gives_the_port_back(serve: Callable[..., MetricsServer]) -> None:
     server = serve()
-    asked(server, "/healthz")
+    with socket.create_connection(("127.0.0.1", server.port)) as client, client.makefile("rb") as answer:
+        client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        answer.read()  # to the end, which the server makes: the connection lingers on its side
     server.close()
     server.close()
     assert serve(port=server.port).port == server.port
