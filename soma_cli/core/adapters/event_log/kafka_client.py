@@ -21,6 +21,7 @@ from soma_cli.core.settings import LogSettings
 LOGGER = logging.getLogger("soma.kafka")
 """The client library's own words. They reach a terminal only where someone attaches a handler."""
 LOGGER.addHandler(logging.NullHandler())
+LOGGER.propagate = False
 LOGGER.addFilter(lambda line: "enable.gapless.guarantee" not in line.getMessage())
 """It is chosen on purpose; the warning that it is young would come with every producer."""
 _SECURITY = {KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED}
