@@ -177,13 +177,17 @@ def test_workers_that_apply_the_same_at_once(store_adapter: str, place: Path, op
     assert [state.version for state in store.scan_states()] == [98, 99, 100, 101, 102, 103, 104]
 
 
-def test_threads_that_apply_the_same_at_once(open_store: Open, store: MemoryStore) -> None:
-    same = batch(*(record(offset, offset % 3) for offset in range(50)))
+def test_apply_refuses_a_zombie(open_store: Open, store: MemoryStore) -> None:
+    """Of several that apply from the same position one succeeds; the others had their records passed."""
+    clients = [store, store, open_store(), open_store()]
     with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(lambda client: client.apply(same), [store, store, open_store(), open_store()]))
-    assert sorted(len(applied.decisions) for applied in done) == [0, 0, 0, 50]
-    assert sorted(applied.redelivered for applied in done) == [0, 50, 50, 50]
-    assert store.stats()["journal"]["applied"] == 50
+        for round in range(10):
+            same = batch(*(record(50 * round + more, more % 3, 50 * round + more) for more in range(50)))
+            done = [pool.submit(client.apply, same) for client in clients]
+            applied = [task.result() for task in done]
+            assert sorted(len(item.decisions) for item in applied) == [0, 0, 0, 50]
+            assert sorted(item.redelivered for item in applied) == [0, 50, 50, 50]
+    assert store.stats()["journal"]["applied"] == 500
 
 
 def test_one_batch_of_several_partitions(store: MemoryStore) -> None:

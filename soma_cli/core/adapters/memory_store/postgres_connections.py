@@ -20,6 +20,8 @@ from soma_cli.core.settings import StoreSettings
 _T = TypeVar("_T")
 _NO_NEWS = 0
 _LOOK_EVERY_S = 0.1
+_PLANS = "SET jit = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+"""A batch's keys are looked up one by one in an index, also where the planner knows nothing of a young table yet."""
 _STATEMENTS = 6
 """How many times the timeout one statement may take: counting a large table takes longer than reaching the server."""
 
@@ -127,7 +129,7 @@ class Connections:
         }
         settings = "; ".join(f"SET {name} = {int(limit_s * 1000)}" for name, limit_s in limits.items())
         try:
-            session.execute(f"{settings}; SET jit = off")
+            session.execute(f"{settings}; {_PLANS}")
         except BaseException:
             _close(session)
             raise

@@ -55,7 +55,7 @@ def journal_columns(rows: Collection[JournalRow]) -> list[Array]:
 
 def journal_row(decision: Decision) -> JournalRow:
     record, event = decision.entry.record, decision.entry.event
-    outcome = decision.outcome.value
+    outcome = decision.outcome  # a string itself, without the time that an enumeration's `value` takes
     if event is not None:
         note = decision.note.encode() if decision.note else b""
         return JournalRow(
