@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -47,10 +47,14 @@ _SETTLING = {
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.REPLICA_NOT_AVAILABLE,
     KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.OFFSET_NOT_AVAILABLE,
 }
 _PAUSE_S = 0.02
+T = TypeVar("T")
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -214,12 +218,20 @@ class KafkaCluster:
         return end[partition] if found[partition] == _NONE_SUCH else min(found[partition], end[partition])
 
     def _offsets(self, topic: str, asked: Sequence[Mapping[int, OffsetSpec]]) -> list[dict[int, int]]:
-        """Asked at the same time; again, for `timeout_s`, while a partition changes its leader."""
+        """Asked at the same time; again while a partition changes its leader."""
+
+        def ask() -> list[dict[int, int]]:
+            sent = [self._list_offsets(topic, specs) for specs in asked]
+            return [self._answers(topic, futures) for futures in sent]
+
+        return self._settled(ask)
+
+    def _settled(self, ask: Callable[[], T]) -> T:
+        """Ask again, for `timeout_s`, while a partition or a group changes the broker that leads it."""
         deadline = time.monotonic() + self.client.timeout_s
         while True:
-            sent = [self._list_offsets(topic, specs) for specs in asked]
             try:
-                return [self._answers(topic, futures) for futures in sent]
+                return ask()
             except SomaError as error:
                 if _code(error) not in _SETTLING or time.monotonic() > deadline:
                     raise
@@ -240,9 +252,12 @@ class KafkaCluster:
     # --- groups ---
 
     def members(self, group: str) -> int:
-        futures = self.admin.describe_consumer_groups([group], request_timeout=self.client.timeout_s)
-        try:
+        def ask() -> int:
+            futures = self.admin.describe_consumer_groups([group], request_timeout=self.client.timeout_s)
             return len(self.result(futures[group], f"looking up the group {group}").members)
+
+        try:
+            return self._settled(ask)
         except SomaError as error:
             if _code(error) in _NO_GROUP:
                 return 0
@@ -250,18 +265,24 @@ class KafkaCluster:
 
     def committed(self, group: str, topic: str, *, stable: bool = False) -> dict[int, Committed]:
         """`stable`: raises ServiceUnavailable while a transaction is open that may change them."""
-        asked = [ConsumerGroupTopicPartitions(group)]
-        futures = self.admin.list_consumer_group_offsets(
-            asked, require_stable=stable, request_timeout=self.client.timeout_s
-        )
+
+        def ask() -> ConsumerGroupTopicPartitions:
+            futures = self.admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group)], require_stable=stable, request_timeout=self.client.timeout_s
+            )
+            found: ConsumerGroupTopicPartitions = self.result(
+                futures[group], f"reading the offsets of the group {group}"
+            )
+            return found
+
         try:
-            found = self.result(futures[group], f"reading the offsets of the group {group}")
+            found = self._settled(ask)
         except SomaError as error:
             if _code(error) in _NO_GROUP:
                 return {}
             raise
         name = self.client.on_broker(topic)
-        mine = [item for item in found.topic_partitions if item.topic == name]
+        mine = [item for item in found.topic_partitions or () if item.topic == name]
         unsettled = next((item.error for item in mine if item.error is not None), None)
         if unsettled is not None:
             raise self.client.error(unsettled, self.trouble, f"reading the offsets of the group {group}")
