@@ -72,6 +72,10 @@ def _unavailable(where: str, state: str, said: str) -> ServiceUnavailable:
         return ServiceUnavailable(
             f"PostgreSQL at {where} was held by other writers for too long: {said}", hint="try again", code="busy"
         )
+    if state == "57014":
+        return ServiceUnavailable(
+            f"PostgreSQL at {where} took too long: {said}", hint="try again, or raise `store.timeout_s`", code="slow"
+        )
     if state == "25006":
         return ServiceUnavailable(
             f"PostgreSQL at {where} takes no writes: {said}",
