@@ -308,6 +308,7 @@ def test_a_start_that_the_log_does_not_hold_is_an_error(
 ) -> None:
     position = log.append(of_one_key(10))[5].position
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    alter(admin, settings.topic_prefix + EVENTS_TOPIC, "cleanup.policy", "delete")  # else the broker refuses
     deleted = TopicPartition(settings.topic_prefix + EVENTS_TOPIC, position.partition, position.offset)
     for future in admin.delete_records([deleted]).values():
         future.result(10)
@@ -388,6 +389,13 @@ def copy(copier: Copier, runs: list[Run]) -> None:
         for item in records_of(runs)
     ]
     copier.publish(copies, {run.partition: run.end for run in runs})
+
+
+def published(copier: Copier, runs: list[Run]) -> bool:
+    with suppress(ServiceUnavailable):
+        copy(copier, runs)
+        return True
+    return False
 
 
 def copy_until(copier: Copier, log: KafkaEventLog) -> None:
@@ -522,11 +530,7 @@ def test_a_publish_without_an_answer_is_settled_by_the_next(paused: KafkaCluster
     with pytest.raises(ServiceUnavailable):
         copy(copier, runs)
     paused.resume()
-    done = False
-    while not done:
-        with suppress(ServiceUnavailable):
-            copy(copier, runs)
-            done = True
+    until(lambda: published(copier, runs))
     copy_until(copier, log)
     copier.close()
     log.close()

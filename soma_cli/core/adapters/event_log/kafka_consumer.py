@@ -52,6 +52,7 @@ class KafkaConsumer:
         self._stash: list[Message] = []
         self._paused = False
         self._raised: list[Exception] = []
+        self._leaving = False
         self._closed = False
         cluster.forget(topic)
         cluster.known(topic)
@@ -84,10 +85,12 @@ class KafkaConsumer:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = frozenset(item.partition for item in partitions)
+        self._leaving = True
         try:
             self._revoked(numbers)
         except Exception as error:  # noqa: BLE001 - the group must go on all the same; poll raises it
             self._raised.append(error)
+        self._leaving = False
         self._drop(consumer, numbers)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -244,6 +247,10 @@ class KafkaConsumer:
         if not mine:
             return
         items = topic_partitions(self.name, mine, commit_note(rate_per_s, now_us()))
+        if self._leaving:
+            # It goes out before the request to join again. To wait for the answer here would block the client.
+            self.consumer.commit(offsets=items, asynchronous=True)
+            return
         outcome: list[KafkaException] = []
         if not bounded(lambda: self._commit(items, outcome), self.client.timeout_s):
             raise self.client.unreachable(self.trouble, f"committing offsets of {self.group}")

@@ -73,8 +73,8 @@ class KafkaAppender:
         heard = self._trouble.count
         sent = self._send(producer, records, names, delivery)
         self._wait(producer, delivery, sent)
-        if delivery.failures or sent < len(records):
-            raise self._failed(delivery, names, self._trouble.count > heard)
+        if delivery.failures or len(delivery.reported) < len(records):
+            raise self._failed(delivery, names, sent, self._trouble.count > heard)
         return delivery.receipts(records)
 
     def _refuse(self, records: Sequence[NewRecord]) -> None:
@@ -186,7 +186,7 @@ class KafkaAppender:
         while len(delivery.reported) < sent and time.monotonic() < deadline:
             producer.poll(0.05)
 
-    def _failed(self, delivery: Delivery, names: dict[str, str], disturbed: bool) -> SomaError:
+    def _failed(self, delivery: Delivery, names: dict[str, str], sent: int, disturbed: bool) -> SomaError:
         """A record that was purged while it waited was never sent, unless it waited for a second try."""
         with self._lock:
             self._made.clear()
@@ -199,7 +199,8 @@ class KafkaAppender:
         )
         uncertain = some
         if isinstance(error, ServiceUnavailable):
-            uncertain = some or disturbed or len(queued) < len(delivery.failures) or not delivery.failures
+            silent = len(delivery.reported) < sent
+            uncertain = some or disturbed or silent or len(queued) < len(delivery.failures)
         error.details["uncertain"] = uncertain
         if uncertain:
             error.message += "; the outcome is unknown: what was sent may have been appended all the same"
