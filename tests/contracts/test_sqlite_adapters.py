@@ -17,7 +17,7 @@ import pytest
 
 import soma_cli.core.adapters as adapters
 from soma_cli.core.adapters.data_folder import open_data_folder
-from soma_cli.core.adapters.sqlite import named_queries
+from soma_cli.core.adapters.named_queries import named_queries
 from soma_cli.core.errors import ConfigurationError, DataFolderError, OutOfSpace, ValueRefused
 from soma_cli.core.instants import now_us
 from soma_cli.core.ports import Access, EventLog, MemoryStore

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import re
 import sqlite3
 import threading
 import weakref
@@ -30,8 +28,6 @@ PAGE_BYTES = 16384
 """Of files made from now on. Events are of about a kilobyte: pages of 4096 bytes were written half again as slowly."""
 CHECKPOINT_PAGES = 2000
 """Pages in the write-ahead log before they are moved to the file: 32 MB. SQLite's 1000 syncs the file too often."""
-
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 class _Handle:
@@ -146,13 +142,6 @@ def _schema_version(connection: sqlite3.Connection) -> int:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     assert isinstance(version, int)
     return version
-
-
-@functools.cache
-def named_queries(file: Path) -> dict[str, str]:
-    """The statements of a file, by the name in the `-- name:` line above each."""
-    parts = _NAME.split(file.read_text(encoding="utf-8"))
-    return {name: text.strip().rstrip(";") for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 @contextmanager

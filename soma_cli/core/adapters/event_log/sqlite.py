@@ -17,7 +17,8 @@ import orjson
 from filelock import FileLock, Timeout
 
 from soma_cli.core.adapters.data_folder import DataFolder, folder_error
-from soma_cli.core.adapters.sqlite import Database, named_queries
+from soma_cli.core.adapters.named_queries import named_queries
+from soma_cli.core.adapters.sqlite import Database
 from soma_cli.core.adapters.sqlite_health import database_health
 from soma_cli.core.errors import ConfigurationError, NotFound, UsageError
 from soma_cli.core.instants import now_us

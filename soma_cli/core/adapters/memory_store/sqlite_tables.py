@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from soma_cli.core.adapters.sqlite import named_queries
+from soma_cli.core.adapters.named_queries import named_queries
 from soma_cli.core.errors import LogReplaced, NotJson, ValueRefused
 from soma_cli.core.event import is_canonical_uuid, offset_of
 from soma_cli.core.instants import now_us
