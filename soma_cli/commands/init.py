@@ -54,6 +54,8 @@ def _show(result: InitResult) -> None:
     place = f" in {result.data_dir}" if "folder" in (*result.created, *result.existing) else ""
     if result.created:
         print(f"made{place}: {', '.join(result.created)}")
+    else:
+        print("nothing to make: everything is there already, and was left as it is")
     if result.existing:
         print(f"there already{'' if result.created else place}: {', '.join(result.existing)}")
     for finding in result.differing:

@@ -149,10 +149,15 @@ def _line(group: GroupLag) -> str:
 
 def _notes(report: LagReport) -> Iterator[str]:
     stopped = [group for group in report.groups if group.state == "stopped"]
+    # A log that has an audit is a cluster's: there nothing but workers moves a projection on.
+    by_workers = any(group.group.endswith("-audit") for group in report.groups)
     for group in stopped:
         name = group.group.rpartition("-")[2]
         reader = "search" if name == "vector" else "read"
-        yield f"{group.group}: no worker runs; the next {reader} applies what waits, or `soma consume {name}` does"
+        applies = f"start `soma consume {name}`"
+        if not by_workers:
+            applies = f"the next {reader} applies what waits, or `soma consume {name}` does"
+        yield f"{group.group}: no worker runs; {applies}"
     for group in report.groups:
         if group.state == "out_of_range":
             yield f"{group.group}: its position lies behind the end of the log; see `soma doctor`"

@@ -64,7 +64,7 @@ class StatusLine:
         fields = {
             "worker": status.worker,
             "state": status.state,
-            "positions": {str(partition): offset for partition, offset in status.positions.items()},
+            "positions": {str(partition): offset for partition, offset in dict(status.positions).items()},
             "rate_per_s": round(status.rate_per_s, 1),
             **asdict(status.tally),
         }
@@ -99,7 +99,8 @@ class StatusLine:
 
 
 def _line(status: Status) -> str:
-    positions = ", ".join(f"{partition}@{offset}" for partition, offset in status.positions.items())
+    # A copy: the group may take partitions away while the line is made.
+    positions = ", ".join(f"{partition}@{offset}" for partition, offset in dict(status.positions).items())
     text = f"{status.worker} {status.state} at {positions or 'start'}: {status.tally.read:,} read"
     if status.rate_per_s >= 1:
         text += f", {status.rate_per_s:,.0f}/s"

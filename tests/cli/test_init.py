@@ -108,7 +108,10 @@ def test_text_says_what_was_made(folder: Path) -> None:
     first, epoch = soma(folder, "init").stdout.splitlines()
     assert first == f"made in {folder}: {', '.join(PARTS)}"
     assert epoch.startswith("epoch 0 of the log, topic id ")
-    assert soma(folder, "init").stdout.splitlines()[0] == f"there already in {folder}: {', '.join(PARTS)}"
+    nothing, there, again = soma(folder, "init").stdout.splitlines()
+    assert nothing == "nothing to make: everything is there already, and was left as it is"
+    assert there == f"there already in {folder}: {', '.join(PARTS)}"
+    assert again == epoch
 
 
 def test_a_folder_of_others_is_refused(folder: Path) -> None:

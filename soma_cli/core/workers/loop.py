@@ -32,6 +32,8 @@ from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Ta
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
 _TELL_LAG_EVERY_S = 5.0
+WORTH_TELLING_S = 1.0
+"""A projection that follows another is a moment behind it all the time."""
 _LEADER_POLL_S = 0.01
 _JOIN_S = 0.1
 
@@ -172,7 +174,7 @@ class Worker:
 
     def _has_passed(self, ends: dict[int, int]) -> bool:
         """Partitions of other members count when these have passed them."""
-        here = self.status.positions
+        here = dict(self.status.positions)  # the thread that keeps the group may take some away meanwhile
         if any(here[partition] < end for partition, end in ends.items() if partition in here):
             return False
         elsewhere = {partition: end for partition, end in ends.items() if partition not in here and end}
@@ -221,7 +223,7 @@ class Worker:
         if self.status.positions:
             self._say("idle")
         else:
-            self._say("standby", "other workers of the group have the log")
+            self._say("standby", "waits for partitions of its group")
 
     def _catch_up_compacted(self, runs: Sequence[Run]) -> Sequence[Run]:
         """Partitions just assigned whose stored position is so old that compaction may have taken what follows it: what
@@ -234,15 +236,16 @@ class Worker:
 
     def _from_audit(self, partition: int) -> bool:
         """Whether the partition was caught up from the audit, and is now read from where that led."""
-        start, end = self.status.positions[partition], self._retrying(lambda: maybe_compacted_end(self._log, partition))
-        if end is None or start >= end:
+        end = self._retrying(lambda: maybe_compacted_end(self._log, partition))
+        start = self.status.positions.get(partition)  # taken away, perhaps, while another one was caught up
+        if start is None or end is None or start >= end:
             return False
         for run in runs_of(self._log, partition, start, end, self._settings.batch_size):
             self._process([run])
             if self.stop.is_set() or partition not in self.status.positions:
                 break
-        if partition in self.status.positions:
-            self._seek(partition, self.status.positions[partition])
+        if (reached := self.status.positions.get(partition)) is not None:
+            self._seek(partition, reached)
         return True
 
     def _process(self, runs: Sequence[Run]) -> None:
@@ -258,7 +261,7 @@ class Worker:
             self._say("waiting", fenced.message)
             self._leave()
             self._forget(frozenset(self.status.positions))
-            self._join()
+            self._retrying(self._join)
             return
         except PoisonStorm as storm:
             self._count(storm.positions, storm.done)
@@ -318,12 +321,13 @@ class Worker:
 
     def _retrying(self, action: Callable[[], T]) -> T | None:
         """The action's result; None where the worker was told to stop while the action kept failing."""
-        attempt = 0
+        attempt, began = 0, time.monotonic()
         while True:
             try:
                 return action()
             except Behind as behind:
-                self._say("waiting", behind.message)
+                if time.monotonic() - began > WORTH_TELLING_S:
+                    self._say("waiting", behind.message)
                 pause = self._settings.poll_interval_s
             except ServiceUnavailable as fault:
                 pause = self._pause(attempt)
