@@ -21,7 +21,12 @@ _OVERHEAD = 512
 _BULK = 100
 _LINGER_MS = 5
 _SERVE_EVERY = 2000
-_PURGED = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}
+_PURGED = {
+    KafkaError._PURGE_QUEUE,
+    KafkaError._PURGE_INFLIGHT,
+    KafkaError._GAPLESS_GUARANTEE,
+    KafkaError._FATAL,
+}
 
 
 class Delivery:
@@ -31,6 +36,7 @@ class Delivery:
         self._placed: list[tuple[int, int, int] | None] = [None] * count
         self.reported: list[int] = []
         self.failures: list[KafkaError] = []
+        self.fatal = False
 
     def report(self, index: int, error: KafkaError | None, message: Message) -> None:
         if error is None:
@@ -41,7 +47,7 @@ class Delivery:
 
     @property
     def some_placed(self) -> bool:
-        return len(self.reported) > len(self.failures)
+        return any(at is not None for at in self._placed)
 
     def receipts(self, records: Sequence[NewRecord]) -> list[Appended]:
         pairs = zip(records, self._placed, strict=True)
@@ -161,7 +167,7 @@ class KafkaAppender:
                     failures.append(error.args[0])
                     return index
             if index % _SERVE_EVERY == 0:
-                producer.poll(0)
+                _serve(producer, delivery, 0)
             if failures:
                 return index + 1
         return len(records)
@@ -169,22 +175,22 @@ class KafkaAppender:
     def _progress(self, producer: Producer, delivery: Delivery, sent: int) -> bool:
         """Wait until something more was reported; False, and everything purged, where nothing is for `timeout_s`."""
         before, deadline = len(delivery.reported), time.monotonic() + self._client.timeout_s
-        while len(delivery.reported) == before and before < sent:
-            producer.poll(0.01)
+        while len(delivery.reported) == before and before < sent and not delivery.fatal:
+            _serve(producer, delivery, 0.01)
             if time.monotonic() > deadline and len(delivery.reported) == before:
                 self._give_up(producer, delivery, sent)
                 return False
         return True
 
     def _wait(self, producer: Producer, delivery: Delivery, sent: int) -> None:
-        while len(delivery.reported) < sent and self._progress(producer, delivery, sent):
+        while len(delivery.reported) < sent and not delivery.fatal and self._progress(producer, delivery, sent):
             pass
 
     def _give_up(self, producer: Producer, delivery: Delivery, sent: int) -> None:
         producer.purge(in_queue=True, in_flight=True, blocking=False)
         deadline = time.monotonic() + 1
         while len(delivery.reported) < sent and time.monotonic() < deadline:
-            producer.poll(0.05)
+            _serve(producer, delivery, 0.05)
 
     def _failed(self, delivery: Delivery, names: dict[str, str], sent: int, disturbed: bool) -> SomaError:
         """A record that was purged while it waited was never sent, unless it waited for a second try."""
@@ -210,3 +216,12 @@ class KafkaAppender:
     def close(self) -> None:
         with self._lock:
             self._made.clear()
+
+
+def _serve(producer: Producer, delivery: Delivery, timeout_s: float) -> None:
+    """Take reports. A producer that can't go on, because something was purged, says so here."""
+    try:
+        producer.poll(timeout_s)
+    except KafkaException as error:
+        delivery.failures.append(error.args[0])
+        delivery.fatal = True
