@@ -7,6 +7,8 @@ import tempfile
 
 from hypothesis import settings
 
+pytest_plugins = ["tests.services.fixtures"]
+
 _HOME = tempfile.TemporaryDirectory(prefix="soma-tests-")
 
 for name in [

@@ -20,6 +20,7 @@ CLIENT_LIBRARIES = {
     "qdrant_client",
     "qdrant_edge",
     "redis",
+    "prometheus_client",
     "httpx",
     "jsonschema",
     "jsonschema_rs",
@@ -146,17 +147,17 @@ def documented_methods(owner: ast.ClassDef) -> Iterator[tuple[str, bool]]:
             yield f"{owner.name}.{node.name}", one_line or ast.get_docstring(node) is not None
 
 
-@pytest.mark.parametrize("file", ["core/ports.py", "core/system.py", "core/administration.py"])
-def test_what_is_public_is_documented(file: str) -> None:
-    found = dict(documented(PACKAGE / file))
+@pytest.mark.parametrize("place", ["core/ports/*.py", "core/system.py", "core/administration.py"])
+def test_what_is_public_is_documented(place: str) -> None:
+    found = {name: has_one for path in PACKAGE.glob(place) for name, has_one in documented(path)}
     assert len(found) > 10
     assert [name for name, has_one in found.items() if not has_one] == []
 
 
 def test_the_promises_of_the_ports_have_tests_that_carry_their_names() -> None:
     promises = set()
-    for line in (PACKAGE / "core" / "ports.py").read_text(encoding="utf-8").splitlines():
-        text = line.strip()
+    pages = [path.read_text(encoding="utf-8") for path in (PACKAGE / "core" / "ports").glob("*.py")]
+    for text in (line.strip() for page in pages for line in page.splitlines()):
         if text.startswith("- ") and (name := text[2:].partition(":")[0]).count("_") >= 1 and name.isidentifier():
             promises.add(name)
     assert len(promises) >= 20

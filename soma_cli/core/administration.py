@@ -39,10 +39,9 @@ from soma_cli.core.wiring import (
 from soma_cli.core.workers.catch_up import check_same_log
 from soma_cli.core.workers.kv_writer import KV
 from soma_cli.core.workers.loop import Status, Worker
-from soma_cli.core.workers.observation import Observer
+from soma_cli.core.workers.observation import Metrics, Observer
 
 if TYPE_CHECKING:
-    from soma_cli.core.adapters.metrics.prometheus import MetricsServer
     from soma_cli.core.eventing.dead_letters import DeadLetter
     from soma_cli.core.operations.replay import Selection
 
@@ -286,7 +285,7 @@ class Administration:
 
         run_together(workers, in_step=self._log.follows_itself)
 
-    def metrics_server(self, names: Sequence[str], port: int) -> MetricsServer:
+    def metrics_server(self, names: Sequence[str], port: int) -> Metrics:
         """Serves metrics and health of workers to be given its `observer`. Raises ConfigurationError."""
         from soma_cli.core.operations.workers import readiness_checks
 

@@ -19,18 +19,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from soma_cli.core.embedding import check_embedding
-from soma_cli.core.errors import CheckFailed, EventRejected, NotFound, ServiceUnavailable, SomaError, UsageError
-from soma_cli.core.event import DELETED, UPDATED, MemoryEvent
+from soma_cli.core.errors import CheckFailed, NotFound, SomaError, UsageError
+from soma_cli.core.event import DELETED, UPDATED
 from soma_cli.core.eventing.producer import Draft, build_event
-from soma_cli.core.instants import now_us, parse_instant
+from soma_cli.core.instants import parse_instant
 from soma_cli.core.memory import MemoryState, Outcome
-from soma_cli.core.operations import cached, projections, read, search, write
-from soma_cli.core.ports import Access, EventLog, IndexQuery, MemoryStore, SearchMode, VectorIndex
+from soma_cli.core.operations import accesses, cached, projections, read, search, write
+from soma_cli.core.ports import EventLog, IndexQuery, MemoryStore, SearchMode, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Position
 from soma_cli.core.results import HistoryEntry, Memory, Outcomes, ProduceResult, Receipt, SearchHit, WaitResult
 from soma_cli.core.settings import Settings
 from soma_cli.core.wiring import Adapters
-from soma_cli.core.workers.kv_writer import KvWriter
 from soma_cli.core.workers.vector_indexer import VectorIndexer
 
 if TYPE_CHECKING:
@@ -213,7 +212,8 @@ class MemorySystem:
     ) -> Receipt:
         """Append the event, unless its key was used before. `changes`: the memory must be there to be changed."""
         event = build_event(draft, self.settings.limits)
-        self._check_dimension(event)
+        if event.embedding is not None:
+            write.check_dimension(self._index, event)
         receipt = None
         if draft.key is not None:
             self.apply_kv()
@@ -246,23 +246,6 @@ class MemorySystem:
                 details={"receipt": asdict(receipt)},
             )
         return outcomes
-
-    def _check_dimension(self, event: MemoryEvent) -> None:
-        """Refuse at once what the indexer would bury: an embedding of the index's own model that does not fit it."""
-        if event.embedding is None:
-            return
-        try:
-            identity = self._index.identity()
-        except ServiceUnavailable:
-            return  # writing needs the log alone
-        same_model = identity.model_revision == event.model_revision
-        if identity.dimension is not None and same_model and len(event.embedding) != identity.dimension:
-            raise EventRejected(
-                f"the embedding has {len(event.embedding)} dimensions, the index has {identity.dimension}",
-                pointer="/embedding",
-                hint="give the embedding of the index's model, or name its own with --model-revision",
-                code="wrong_dimension",
-            )
 
     def produce(
         self,
@@ -312,8 +295,8 @@ class MemorySystem:
             return read.memory_of(read.state_at(self._store, id, at), None)
         reader = cached.Reader(self._store, None if fresh else self.adapters.cache)
         state = read.checked_live(self._store, reader.state(id), id, hint=self._behind_hint)
-        access = self._access([id]).get(id)
-        self._count_access([id])
+        access = accesses.known(self._store, [id]).get(id)
+        accesses.count(self._store, [id])
         return read.memory_of(state, access)
 
     def history(self, id: str) -> list[HistoryEntry]:
@@ -327,7 +310,7 @@ class MemorySystem:
         self.apply_kv()
         since_us = None if since is None else parse_instant(since)
         states = self._store.list_states(namespace=namespace, since=since_us, limit=limit)
-        access = self._access([state.id for state in states])
+        access = accesses.known(self._store, [state.id for state in states])
         return [read.memory_of(state, access.get(state.id)) for state in states]
 
     def search(
@@ -362,7 +345,7 @@ class MemorySystem:
             logger.warning("the index is %d events behind: newest memories may be missing from this search", behind)
         planned = search.plan_query(asked, mode, self._index, self.adapters.embedder)
         hits = search.search(self._store, self._index, planned)
-        self._count_access([hit.id for hit in hits])
+        accesses.count(self._store, [hit.id for hit in hits])
         return hits
 
     def _known_state(self, id: str) -> MemoryState:
@@ -378,22 +361,6 @@ class MemorySystem:
         waiting = projections.events_behind(self._log, self._store)
         return f"kv has {waiting:,} events to pass yet: try again, or store with --wait kv" if waiting else ""
 
-    def _access(self, ids: list[str]) -> dict[str, Access]:
-        """Statistics must not fail a read that the cache can answer."""
-        try:
-            return self._store.access(ids)
-        except ServiceUnavailable as error:
-            logger.warning("the accesses so far can't be told: %s", error.message)
-            return {}
-
-    def _count_access(self, ids: list[str]) -> None:
-        """Statistics must not fail a read: a full disk or a read-only folder costs the count, not the answer."""
-        try:
-            if ids:
-                self._store.record_access(ids, now_us())
-        except SomaError as error:
-            logger.warning("the access was not counted: %s", error.message)
-
     # --- projections ---
 
     def wait(self, position: str, what: WaitFor = "all", timeout_s: float = 30.0) -> WaitResult:
@@ -404,18 +371,12 @@ class MemorySystem:
             self._log,
             self._store,
             self._index,
-            self._passing_kv(),
+            projections.passing_kv(self.settings, self._log, self._store),
             None if what == "kv" else self.indexer(),
             Position.parse(position),
             timeout_s,
             batch_size=self.settings.worker.batch_size,
         )
-
-    def _passing_kv(self) -> KvWriter:
-        """kv to wait for; where the workers apply, they also check the log."""
-        if self._log.follows_itself:
-            return projections.kv_writer(self.settings, self._log, self._store)
-        return KvWriter(self._log, self._store, self._log.topic_id(EVENTS_TOPIC))
 
     def apply_kv(self, progress: Progress | None = None) -> None:
         """Bring the canonical store up to the log. Reads do this first."""

@@ -6,15 +6,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from soma_cli.core.errors import ConfigurationError, LogReplaced
 from soma_cli.core.ports import Cache, Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
 from soma_cli.core.results import Finding
 from soma_cli.core.settings import Settings
-
-if TYPE_CHECKING:
-    from soma_cli.core.adapters.metrics.prometheus import MetricsServer
+from soma_cli.core.workers.observation import Metrics
 
 
 def open_log(settings: Settings, *, accept_new: bool = False, one_shot: bool = False) -> EventLog:
@@ -113,7 +110,7 @@ def open_embedder(settings: Settings) -> Embedder | None:
     raise _not_yet("embedder.kind", settings.embedder.kind)
 
 
-def open_metrics_server(settings: Settings, port: int, checks: Mapping[str, Callable[[], object]]) -> MetricsServer:
+def open_metrics_server(settings: Settings, port: int, checks: Mapping[str, Callable[[], object]]) -> Metrics:
     """Raises ConfigurationError where it cannot listen on that port."""
     from soma_cli.core.adapters.metrics.prometheus import MetricsServer
 

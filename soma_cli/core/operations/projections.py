@@ -79,6 +79,13 @@ def kv_writer(
     )
 
 
+def passing_kv(settings: Settings, log: EventLog, store: MemoryStore) -> KvWriter:
+    """kv to wait for. Where workers apply, they also look whether the log is the right one."""
+    if log.follows_itself:
+        return kv_writer(settings, log, store)
+    return KvWriter(log, store, log.topic_id(EVENTS_TOPIC))
+
+
 def vector_indexer(
     settings: Settings,
     log: EventLog,

@@ -27,7 +27,7 @@ logger = logging.getLogger("soma")
 
 _BATCH = 2000
 AUDIT_PATIENCE_S = 60.0
-"""Events younger than this need not be in the audit yet."""
+"""Events younger than this need not be in the audit yet, unless they may be compacted away before."""
 
 Progress = Callable[[int], None]
 Decide = Callable[[Rebuild], bool]
@@ -104,9 +104,10 @@ def rebuild_vector(
 
 def _warn_of_audit(log: EventLog) -> None:
     """A rebuild that reads what compaction left, because the audit lacks it, may lack states and history."""
-    if log.compacted_before(EVENTS_TOPIC) is None:
+    compacted = log.compacted_before(EVENTS_TOPIC)
+    if compacted is None:
         return
-    gaps = audit_gap(log, now_us() - int(AUDIT_PATIENCE_S * MICROSECONDS))
+    gaps = audit_gap(log, max(compacted, now_us() - int(AUDIT_PATIENCE_S * MICROSECONDS)))
     if not gaps:
         return
     topic_id = log.topic_id(EVENTS_TOPIC)

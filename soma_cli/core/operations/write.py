@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from soma_cli.core.errors import CheckFailed, IdempotencyConflict
+from soma_cli.core.errors import CheckFailed, EventRejected, IdempotencyConflict, ServiceUnavailable
 from soma_cli.core.event import CREATED, DELETED, MemoryEvent, event_id_for, memory_id_for
 from soma_cli.core.eventing.producer import append_events
 from soma_cli.core.memory import MemoryState
-from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore
+from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore, VectorIndex
 from soma_cli.core.record import Position
 from soma_cli.core.results import Receipt
 from soma_cli.core.serialization import deserialize
@@ -85,6 +85,23 @@ def _conflict(event: MemoryEvent, differing: list[str], where: Position | int) -
         hint="use another key, or `soma update` to change the memory",
         details={**first, "id": event.id, "event_id": event.event_id},
     )
+
+
+def check_dimension(index: VectorIndex, event: MemoryEvent) -> None:
+    """Refuse at once what the indexer would bury: an embedding of the index's own model that does not fit it."""
+    assert event.embedding is not None
+    try:
+        identity = index.identity()
+    except ServiceUnavailable:
+        return  # writing needs the log alone
+    same_model = identity.model_revision == event.model_revision
+    if identity.dimension is not None and same_model and len(event.embedding) != identity.dimension:
+        raise EventRejected(
+            f"the embedding has {len(event.embedding)} dimensions, the index has {identity.dimension}",
+            pointer="/embedding",
+            hint="give the embedding of the index's model, or name its own with --model-revision",
+            code="wrong_dimension",
+        )
 
 
 def check_version(state: MemoryState, if_version: int | None, type: str) -> None:

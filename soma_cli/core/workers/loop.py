@@ -2,8 +2,8 @@
 
 The projection's stored position is the truth: reading starts there, and the group's committed offset is only a copy
 for tools, written now and then and when partitions go to another member. Which error is raised decides what happens:
-ServiceUnavailable is tried again for as long as it takes, Behind waits, PositionMismatch seeks, Fenced joins the group
-anew, everything else ends the worker.
+ServiceUnavailable is tried again for as long as it takes, Behind waits, PositionMismatch seeks, Fenced goes on with the
+partitions that are left, everything else ends the worker.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from soma_cli.core.workers.catch_up import check_in_range
 from soma_cli.core.workers.membership import KeptAlive
 from soma_cli.core.workers.observation import UNOBSERVED, Observer
 from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally, ends_of_runs
+from soma_cli.core.workers.rate import Rate
 
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
@@ -191,6 +192,8 @@ class Worker:
         if polled is None:
             return
         self._forget(frozenset(self.status.positions) - self._consumer.assigned())
+        for run in polled:  # what a copier goes on with from the group's own offset was not asked of `_start`
+            self.status.positions.setdefault(run.partition, run.start)
         runs = self._catch_up_compacted(polled)
         if runs:
             self._process(runs)
@@ -226,12 +229,14 @@ class Worker:
             self._say("standby", "waits for partitions of its group")
 
     def _catch_up_compacted(self, runs: Sequence[Run]) -> Sequence[Run]:
-        """Partitions just assigned whose stored position is so old that compaction may have taken what follows it: what
-        is missing comes from the audit first. Returns the runs of the others."""
+        """Where compaction may have taken something, what is missing comes from the audit first: of partitions just
+        assigned, whose stored position may be old, and of those whose run has gaps, because a batch took very long or
+        the worker is far behind. Returns the runs of the others."""
         unchecked, self._unchecked = self._unchecked & set(self.status.positions), set()
-        if not unchecked or self._source.topic != EVENTS_TOPIC or self._source.copies:
+        if self._source.topic != EVENTS_TOPIC or self._source.copies:
             return runs
-        behind = {partition for partition in unchecked if self._from_audit(partition)}
+        suspect = unchecked | {run.partition for run in runs if run.end - run.start > len(run.records)}
+        behind = {partition for partition in suspect if self._from_audit(partition)}
         return [run for run in runs if run.partition not in behind]
 
     def _from_audit(self, partition: int) -> bool:
@@ -240,13 +245,18 @@ class Worker:
         start = self.status.positions.get(partition)  # taken away, perhaps, while another one was caught up
         if start is None or end is None or start >= end:
             return False
+        self._retrying(lambda: self._pass_audited(partition, end))
+        if (reached := self.status.positions.get(partition)) is not None:
+            self._seek(partition, reached)
+        return True
+
+    def _pass_audited(self, partition: int, end: int) -> None:
+        """Called again after the log was away, it goes on from where it came."""
+        start = self.status.positions.get(partition, end)
         for run in runs_of(self._log, partition, start, end, self._settings.batch_size):
             self._process([run])
             if self.stop.is_set() or partition not in self.status.positions:
                 break
-        if (reached := self.status.positions.get(partition)) is not None:
-            self._seek(partition, reached)
-        return True
 
     def _process(self, runs: Sequence[Run]) -> None:
         if not self._may_pass(runs) or self._passed_elsewhere(runs):
@@ -259,9 +269,7 @@ class Worker:
             return
         except Fenced as fenced:
             self._say("waiting", fenced.message)
-            self._leave()
             self._forget(frozenset(self.status.positions))
-            self._retrying(self._join)
             return
         except PoisonStorm as storm:
             self._count(storm.positions, storm.done)
@@ -357,24 +365,6 @@ class Worker:
         self.status.rate_per_s = self._rate.per_s()
         self._observer.state(self.status.worker, state, detail)
         self._report(self.status)
-
-
-class Rate:
-    """Records a second over the last few seconds."""
-
-    def __init__(self, window_s: float = 10.0) -> None:
-        self._window_s = window_s
-        self._samples: list[tuple[float, int]] = []
-        self._began = time.monotonic()
-
-    def add(self, records: int) -> None:
-        now = time.monotonic()
-        self._samples = [sample for sample in self._samples if sample[0] > now - self._window_s]
-        self._samples.append((now, records))
-
-    def per_s(self) -> float:
-        elapsed = min(time.monotonic() - self._began, self._window_s)
-        return sum(records for _, records in self._samples) / elapsed if elapsed > 0 else 0.0
 
 
 def run_together(workers: Sequence[Worker], *, in_step: bool = True) -> None:

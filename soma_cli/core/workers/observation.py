@@ -54,6 +54,16 @@ class Observer(Protocol):
         ...
 
 
+class Metrics(Protocol):
+    """An observer, and the address at which what it saw is served until it is closed."""
+
+    @property
+    def observer(self) -> Observer: ...
+    @property
+    def url(self) -> str: ...
+    def close(self) -> None: ...
+
+
 class NoObserver:
     """Nobody listens."""
 

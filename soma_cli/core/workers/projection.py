@@ -48,7 +48,7 @@ class Projection(Protocol):
 
     `process` takes whole runs, at most one a partition, and moves the stored position of each to the run's end. It may
     be called again with the same runs after any failure, and by several processes at once. Raises ServiceUnavailable
-    (try again), Behind (wait), PositionMismatch (seek), PoisonStorm (stop), Fenced (join the group anew).
+    (try again), Behind (wait), PositionMismatch (seek), PoisonStorm (stop), Fenced (poll again).
     """
 
     @property
