@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,7 @@ def test_large_records_are_taken(log: KafkaEventLog) -> None:
 
 
 def test_what_differs_is_told_and_left_alone(settings: LogSettings, log: KafkaEventLog) -> None:
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
     alter(admin, settings.topic_prefix + EVENTS_TOPIC, "cleanup.policy", "delete")
     other = KafkaEventLog(replace(settings, partitions=4))
     until(lambda: any("cleanup.policy" in finding.message for finding in other.provision().differing))
@@ -289,7 +290,7 @@ def alter(admin: Any, topic: str, name: str, value: str) -> None:
 
 def test_a_topic_made_anew_has_another_id(settings: LogSettings, log: KafkaEventLog, group: str) -> None:
     before = log.topic_id(EVENTS_TOPIC)
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
     for future in admin.delete_topics([settings.topic_prefix + EVENTS_TOPIC]).values():
         future.result(10)
     until(lambda: EVENTS_TOPIC not in log.topics())
@@ -307,7 +308,7 @@ def test_a_start_that_the_log_does_not_hold_is_an_error(
     settings: LogSettings, log: KafkaEventLog, group: str, offset: int, error: type[SomaError]
 ) -> None:
     position = log.append(of_one_key(10))[5].position
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
     alter(admin, settings.topic_prefix + EVENTS_TOPIC, "cleanup.policy", "delete")  # else the broker refuses
     deleted = TopicPartition(settings.topic_prefix + EVENTS_TOPIC, position.partition, position.offset)
     for future in admin.delete_records([deleted]).values():
@@ -424,11 +425,15 @@ def test_published_once(log: KafkaEventLog, group: str) -> None:
     again.close()
 
 
+def ends_at(log: KafkaEventLog, end: int) -> bool:
+    return log.bounds(EVENTS_TOPIC)[1].end == end
+
+
 def test_aborted_is_unseen(settings: LogSettings, log: KafkaEventLog, group: str) -> None:
     """Neither an abort nor the gaps of markers stop a reader; an open transaction holds back the end."""
     producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": group})
     producer.init_transactions(10)
-    name, seen = settings.topic_prefix + EVENTS_TOPIC, []
+    name, seen = settings.topic_prefix + EVENTS_TOPIC, list[bytes | None]()
     for number, commit in enumerate([True, False, True, False]):
         producer.begin_transaction()
         producer.produce(name, f"{number}".encode(), b"k", partition=1)
@@ -437,7 +442,7 @@ def test_aborted_is_unseen(settings: LogSettings, log: KafkaEventLog, group: str
         assert [item.value for item in everything(log)] == seen
         producer.commit_transaction(10) if commit else producer.abort_transaction(10)
         seen += [f"{number}".encode()] if commit else []
-        until(lambda number=number: log.bounds(EVENTS_TOPIC)[1].end == 2 * number + 2)
+        until(partial(ends_at, log, 2 * number + 2))
         assert [item.value for item in everything(log)] == seen
     consumer = log.consumer(group, EVENTS_TOPIC, from_beginning)
     reached, found, deadline = 0, list[Record](), time.monotonic() + 20
@@ -541,7 +546,7 @@ def test_a_publish_without_an_answer_is_settled_by_the_next(paused: KafkaCluster
 
 def test_gaps_of_compaction(settings: LogSettings, log: KafkaEventLog, group: str) -> None:
     """Offsets that are gone stop no reader, and the newest record of each key is there."""
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
     name = settings.topic_prefix + EVENTS_TOPIC
     for key, value in {
         "min.compaction.lag.ms": "0",
