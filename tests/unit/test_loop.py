@@ -17,6 +17,7 @@ from soma_cli.core.errors import ConfigurationError, ServiceUnavailable
 from soma_cli.core.ports import PositionMismatch, Run
 from soma_cli.core.record import EVENTS_TOPIC, NewRecord
 from soma_cli.core.settings import WorkerSettings
+from soma_cli.core.workers import loop
 from soma_cli.core.workers.loop import Limits, Source, Status, Worker, run_together
 from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally
 from soma_cli.core.workers.rate import Rate
@@ -125,13 +126,21 @@ def test_what_is_unavailable_is_tried_again_with_the_same_run(log: SqliteEventLo
     assert all("the store is away; next try in" in detail for detail in retries)
 
 
-def test_who_is_behind_waits_and_says_for_what(log: SqliteEventLog) -> None:
+def test_who_is_behind_waits_and_says_for_what(log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "WORTH_TELLING_S", 0.0)
     fill(log, 2)
     recorder = Recorder(failures=[Behind("kv is at 0")] * 3)
     said: list[tuple[str, str]] = []
     worker(log, recorder, lambda status: said.append((status.state, status.detail))).run()
     assert said.count(("waiting", "kv is at 0")) == 3
     assert recorder.seen == [0, 1]
+
+
+def test_a_moment_behind_is_not_worth_telling(log: SqliteEventLog) -> None:
+    fill(log, 2)
+    said: list[str] = []
+    worker(log, Recorder(failures=[Behind("kv is at 0")]), lambda status: said.append(status.state)).run()
+    assert "waiting" not in said
 
 
 def test_a_mismatch_seeks_to_the_stored_position(log: SqliteEventLog) -> None:
