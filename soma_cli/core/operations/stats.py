@@ -15,7 +15,7 @@ def stats(settings: Settings, log: EventLog, store: MemoryStore, index: VectorIn
     bounds = log.bounds(EVENTS_TOPIC).values()
     return {
         "profile": settings.profile,
-        **store.stats(),
+        **{name: value for name, value in store.stats().items() if name != "where"},
         "events": sum(bound.end - bound.beginning for bound in bounds),
         "dead_letters": len(read_letters(log)),
         "index": index.stats(),
