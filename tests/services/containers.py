@@ -14,7 +14,7 @@ from typing import Protocol
 KAFKA_IMAGE = "confluentinc/cp-kafka:8.1.0"
 POSTGRES_IMAGE = "postgres:15"
 REDIS_IMAGE = "redis:7"
-QDRANT_IMAGE = "qdrant/qdrant:v1.15.5"
+QDRANT_IMAGE = "qdrant/qdrant:v1.18.2"
 REGISTRY_IMAGE = "apicurio/apicurio-registry:3.0.9"
 
 
