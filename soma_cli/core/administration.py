@@ -37,8 +37,8 @@ from soma_cli.core.wiring import (
     uses_folder,
 )
 from soma_cli.core.workers.catch_up import check_same_log
-from soma_cli.core.workers.kv_writer import KV
 from soma_cli.core.workers.loop import Status, Worker
+from soma_cli.core.workers.names import KV
 from soma_cli.core.workers.observation import Metrics, Observer
 
 if TYPE_CHECKING:

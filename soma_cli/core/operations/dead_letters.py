@@ -22,7 +22,7 @@ from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore
 from soma_cli.core.record import DEAD_LETTER_TOPIC, EVENTS_TOPIC, Position
 from soma_cli.core.results import Letter, LetterResult
 from soma_cli.core.serialization import deserialize, serialize
-from soma_cli.core.workers.vector_indexer import VECTOR
+from soma_cli.core.workers.names import VECTOR
 
 _RETRY_IDS = uuid.uuid5(uuid.NAMESPACE_URL, "urn:soma:retry")
 

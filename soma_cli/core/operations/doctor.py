@@ -21,9 +21,7 @@ from soma_cli.core.ports import Cache, Embedder, EventLog, IndexIdentity, Memory
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.results import DoctorReport, Finding, GroupLag
 from soma_cli.core.settings import Settings
-from soma_cli.core.workers.audit_writer import AUDIT
-from soma_cli.core.workers.kv_writer import KV
-from soma_cli.core.workers.vector_indexer import VECTOR
+from soma_cli.core.workers.names import AUDIT, KV, VECTOR
 
 BACKLOG = 10_000
 """So many events that nobody works on are a warning: the next read will take a while."""

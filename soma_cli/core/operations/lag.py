@@ -11,8 +11,7 @@ from soma_cli.core.ports import Bounds, Committed, EventLog, MemoryStore, Vector
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import Breach, GroupLag, LagReport, PartitionLag
 from soma_cli.core.settings import Settings
-from soma_cli.core.workers.kv_writer import KV
-from soma_cli.core.workers.vector_indexer import VECTOR
+from soma_cli.core.workers.names import KV, VECTOR
 
 ACTIVE, IDLE, STOPPED, OUT_OF_RANGE = "active", "idle", "stopped", "out_of_range"
 """A worker runs; nothing to do; behind, and nobody works on it; behind the log's end: the log lost what was passed."""

@@ -12,12 +12,11 @@ from soma_cli.core.errors import ServiceUnavailable, TooManyRejects, UsageError,
 from soma_cli.core.ports import Cache, Embedder, EventLog, IndexShadow, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings
-from soma_cli.core.workers.audit_writer import AUDIT
 from soma_cli.core.workers.catch_up import catch_up, check_same_log, ends_of
-from soma_cli.core.workers.kv_writer import KV, KvWriter, WrittenThrough
-from soma_cli.core.workers.latest_publisher import LATEST
+from soma_cli.core.workers.kv_writer import KvWriter, WrittenThrough
+from soma_cli.core.workers.names import AUDIT, KV, LATEST, VECTOR
 from soma_cli.core.workers.projection import Behind
-from soma_cli.core.workers.vector_indexer import VECTOR, FollowKv, VectorIndexer
+from soma_cli.core.workers.vector_indexer import FollowKv, VectorIndexer
 
 logger = logging.getLogger("soma")
 

@@ -20,8 +20,8 @@ from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC
 from soma_cli.core.results import Rebuild
 from soma_cli.core.settings import Settings
 from soma_cli.core.workers.catch_up import catch_up, ends_of
-from soma_cli.core.workers.kv_writer import KV, KvWriter
-from soma_cli.core.workers.vector_indexer import VECTOR
+from soma_cli.core.workers.kv_writer import KvWriter
+from soma_cli.core.workers.names import KV, VECTOR
 
 logger = logging.getLogger("soma")
 

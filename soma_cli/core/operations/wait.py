@@ -12,9 +12,8 @@ from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Position
 from soma_cli.core.results import Outcomes, WaitResult
 from soma_cli.core.workers.catch_up import catch_up
-from soma_cli.core.workers.kv_writer import KV
+from soma_cli.core.workers.names import KV, VECTOR
 from soma_cli.core.workers.projection import Projection
-from soma_cli.core.workers.vector_indexer import VECTOR
 
 _LOOK_EVERY_S = 0.02
 

@@ -14,16 +14,15 @@ from soma_cli.core.operations.projections import group_name
 from soma_cli.core.ports import Cache, Embedder, EventLog, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, REQUESTS_TOPIC, RESPONSES_TOPIC
 from soma_cli.core.settings import Settings
-from soma_cli.core.workers.audit_writer import AUDIT, AuditWriter
+from soma_cli.core.workers.audit_writer import AuditWriter
 from soma_cli.core.workers.copying import CopySource
-from soma_cli.core.workers.embedder import EMBED, RequestEmbedder
-from soma_cli.core.workers.kv_writer import KV
-from soma_cli.core.workers.latest_publisher import LATEST, LatestPublisher
+from soma_cli.core.workers.embedder import RequestEmbedder
+from soma_cli.core.workers.latest_publisher import LatestPublisher
 from soma_cli.core.workers.loop import Limits, Source, Status, Worker
+from soma_cli.core.workers.names import AUDIT, EMBED, KV, LATEST, RESPONSES, VECTOR
 from soma_cli.core.workers.observation import Observer
 from soma_cli.core.workers.projection import Projection
-from soma_cli.core.workers.response_indexer import RESPONSES, ResponseIndexer
-from soma_cli.core.workers.vector_indexer import VECTOR
+from soma_cli.core.workers.response_indexer import ResponseIndexer
 
 WORKERS = (KV, VECTOR, AUDIT, LATEST, EMBED)
 ALL = "all"

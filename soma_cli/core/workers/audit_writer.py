@@ -8,9 +8,8 @@ from soma_cli.core.eventing.audit import audit_record
 from soma_cli.core.ports import EventLog, Run
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.workers.copying import CopySource
+from soma_cli.core.workers.names import AUDIT
 from soma_cli.core.workers.projection import Tally, ends_of_runs
-
-AUDIT = "audit"
 
 
 class AuditWriter:

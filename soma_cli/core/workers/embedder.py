@@ -9,9 +9,8 @@ from soma_cli.core.eventing.dead_letters import attempts_of, letter
 from soma_cli.core.eventing.embedding_messages import EmbeddingRequest, EmbeddingResponse, request_of
 from soma_cli.core.ports import Embedder, EventLog, Run
 from soma_cli.core.record import Record
+from soma_cli.core.workers.names import EMBED
 from soma_cli.core.workers.projection import Tally
-
-EMBED = "embed"
 
 
 class RequestEmbedder:

@@ -11,11 +11,10 @@ from soma_cli.core.eventing.dead_letters import attempts_of, letter
 from soma_cli.core.memory import Entry, MemoryState, Outcome
 from soma_cli.core.ports import Applied, Batch, Cache, CanonicalTables, EntryRun, EventLog, MemoryStore, Run
 from soma_cli.core.record import EVENTS_TOPIC, Record
+from soma_cli.core.workers.names import KV
 from soma_cli.core.workers.projection import PoisonStorm, Tally
 
 logger = logging.getLogger("soma")
-
-KV = "kv"
 
 RejectsBefore = Callable[[int, int], int]
 """How many of a partition's newest positions in a row were rejected, counted up to a limit."""

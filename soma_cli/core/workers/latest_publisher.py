@@ -12,10 +12,9 @@ from soma_cli.core.ports import EventLog, MemoryStore, Run
 from soma_cli.core.record import EVENTS_TOPIC, LATEST_TOPIC, NewRecord
 from soma_cli.core.serialization import serialize
 from soma_cli.core.workers.copying import CopySource
+from soma_cli.core.workers.names import LATEST
 from soma_cli.core.workers.projection import Tally, ends_of_runs
 from soma_cli.core.workers.vector_indexer import FollowKv
-
-LATEST = "latest"
 
 
 class LatestPublisher:

@@ -10,10 +10,8 @@ from soma_cli.core.eventing.embedding_messages import EmbeddingResponse, respons
 from soma_cli.core.memory import MemoryState
 from soma_cli.core.ports import EventLog, IndexIdentity, IndexPoint, MemoryStore, Run, VectorIndex
 from soma_cli.core.record import Record
+from soma_cli.core.workers.names import RESPONSES, VECTOR
 from soma_cli.core.workers.projection import Tally
-from soma_cli.core.workers.vector_indexer import VECTOR
-
-RESPONSES = "responses"
 
 MakePoint = Callable[[MemoryState, list[float] | None], IndexPoint]
 

@@ -25,9 +25,8 @@ from soma_cli.core.ports import (
 from soma_cli.core.record import EVENTS_TOPIC, Position, Record
 from soma_cli.core.serialization import deserialize
 from soma_cli.core.text import text_of
+from soma_cli.core.workers.names import VECTOR
 from soma_cli.core.workers.projection import Tally, ends_of_runs
-
-VECTOR = "vector"
 
 Refused = list[tuple[Record, InputRejected]]
 """Records whose dense vector is refused, and why; never cut to fit. Their text is indexed all the same."""

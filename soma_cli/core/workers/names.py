@@ -1,0 +1,8 @@
+"""The names of the workers, in the order in which each follows the others."""
+
+KV = "kv"
+VECTOR = "vector"
+RESPONSES = "responses"
+EMBED = "embed"
+AUDIT = "audit"
+LATEST = "latest"
