@@ -8,6 +8,8 @@ output, standard output and error as a terminal shows them. In it:
 - `...` stands for anything within a line, and alone on a line for any number of lines;
 - columns may be wider or narrower, and /home/alice is the home that the page runs in.
 
+Blocks that need a cluster are called ```shell-session: they are the same, and run where there are servers.
+
 `python tests/console.py PAGE...` writes into the pages what their commands print now, where it is not what they say.
 """
 
@@ -17,7 +19,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = "/home/alice"
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CLUSTER_BLOCK = re.compile(r"^```shell-session\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)"
 _SIZE = r"\d+(?:\.\d+)? [kMG]?B\b"
@@ -69,15 +72,16 @@ def steps_of(block: str) -> list[Step]:
     return steps
 
 
-def blocks_of(page: str) -> list[str]:
-    return [found[1] for found in _BLOCK.finditer(page)]
+def blocks_of(page: str, *, cluster: bool = False) -> list[str]:
+    return [found[1] for found in (_CLUSTER_BLOCK if cluster else _BLOCK).finditer(page)]
 
 
 class Shell:
-    """One home for all commands of a page."""
+    """One home for all commands of a page, and the settings of a cluster where it has some."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, settings: Mapping[str, str] | None = None) -> None:
         self._home = home
+        self._settings = dict(settings or {})
         self._work = home / "work"
         self._work.mkdir(parents=True)
         self._ids: dict[str, str] = {}
@@ -87,7 +91,7 @@ class Shell:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SOMA_", "XDG_"))}
         path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
         ours = {"HOME": str(self._home), "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "110", "LANG": "C.UTF-8"}
-        return {**kept, **ours}
+        return {**kept, **ours, **self._settings}
 
     def run(self, command: str) -> list[str]:
         for shown, actual in self._ids.items():
@@ -156,10 +160,10 @@ class Shell:
         return f"(?P<{name}>{_ID})"
 
 
-def differences(page: str, home: Path) -> Iterator[str]:
-    """What does not go as the page says, step by step."""
-    shell = Shell(home)
-    for block in blocks_of(page):
+def differences(page: str, home: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """What does not go as the page says, step by step; with settings, of the blocks that need a cluster."""
+    shell = Shell(home, settings)
+    for block in blocks_of(page, cluster=settings is not None):
         for step in steps_of(block):
             printed = shell.run(step.command)
             if not shell.matches(step.expected, printed):
