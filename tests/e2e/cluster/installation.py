@@ -63,12 +63,12 @@ class Cluster(Soma):
     def consume(self, worker: str, *options: str) -> Running:
         return self.start("consume", worker, *options)
 
-    def run_to_end(self) -> None:
-        """Every worker until the end that the log has now; its partitions' dead owners have to time out first."""
-        running = self.consume("all", "--until-end")
+    def run_to_end(self, worker: str = "all") -> None:
+        """Work until the end that the log has now; dead owners of partitions have to time out first."""
+        running = self.consume(worker, "--until-end")
         code = running.wait(AT_MOST_S)
         if code != 0:
-            pytest.fail(f"consume all --until-end exited {code}: {running.stderr}")
+            pytest.fail(f"consume {worker} --until-end exited {code}: {running.stderr}")
 
     def __enter__(self) -> Self:
         done = self.run("init")

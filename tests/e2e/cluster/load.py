@@ -42,7 +42,7 @@ class Stream:
         if kind < 0.12 and self._sent:
             return self._rng.choice(self._sent[-5000:])
         id = self._rng.choice(self._ids)
-        if kind < 0.1233:
+        if 0.12 <= kind < 0.1233:
             return NewRecord(EVENTS_TOPIC, id.encode(), b"{not json")
         event: dict[str, Any] = {
             "event_id": new_id(), "id": id, "namespace": f"n{number % 3}", "timestamp": "2026-01-01T00:00:00Z",
