@@ -326,6 +326,26 @@ def test_what_the_operator_added_survives_a_swap(store: PostgresMemoryStore, sql
     sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+def test_a_value_refused_while_a_swap_catches_up(store: PostgresMemoryStore) -> None:
+    """Only that batch is undone, so that its records can be told apart; the swap goes on."""
+    store.apply(batch(record(0, 1), record(1, 2)))
+    shadow = store.shadow(TOPIC_ID)
+    shadow.apply(batch(record(0, 1)))
+
+    def follow(positions: dict[int, int]) -> None:
+        entry = batch(record(1, 2)).runs[0].entries[0]
+        assert entry.event is not None
+        bad = entry._replace(event=replace(entry.event, payload={"text": "\x00"}))
+        with pytest.raises(ValueRefused):
+            shadow.apply(Batch(TOPIC_ID, [EntryRun(0, 1, 2, [bad])]))
+        assert shadow.positions(TOPIC_ID) == {0: 1}
+        shadow.apply(batch(record(1, 2)))
+
+    shadow.swap(follow)
+    assert store.positions(TOPIC_ID) == {0: 2}
+    assert [state.id for state in store.scan_states()] == [uid(1), uid(2)]
+
+
 def test_a_view_in_the_way_of_a_swap_is_named(store: PostgresMemoryStore, sql: Sql) -> None:
     sql("CREATE VIEW mine AS SELECT id FROM memories")
     store.apply(batch(record(0, 1)))

@@ -217,22 +217,27 @@ def apply_paused(store: MemoryStore, pool: ThreadPoolExecutor, *records: Record)
     return entries, task
 
 
-def test_a_zombie_that_goes_on_has_won(dsn: str, opened: Open) -> None:
-    """The other waits for it, and finds its records passed."""
+@pytest.mark.parametrize("begun", [0, 1])
+def test_a_zombie_that_goes_on_has_won(dsn: str, opened: Open, begun: int) -> None:
+    """The other waits for it, and finds its records passed; whether the partition has a position already or not."""
     store, other = prepared(opened(dsn)), opened(dsn)
+    if begun:
+        store.apply(batch(record(0, 5, 50)))
+    same = record(begun, 1), record(begun + 1, 2)
     with ThreadPoolExecutor(2) as pool:
-        zombie, first = apply_paused(store, pool, record(0, 1), record(1, 2))
-        second = pool.submit(other.apply, batch(record(0, 1), record(1, 2), record(2, 3)))
+        zombie, first = apply_paused(store, pool, *same)
+        second = pool.submit(other.apply, batch(*same, record(begun + 2, 3)))
         with psycopg.connect(dsn, autocommit=True) as operator:
             waits = (
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
             )
             while operator.execute(waits).fetchone() != (1,):
+                assert not second.done()
                 time.sleep(0.01)
         zombie.go_on.set()
         assert len(first.result(30).decisions) == 2
         applied: Applied = second.result(30)
-    assert (len(applied.decisions), applied.redelivered, applied.positions) == (1, 2, {0: 3})
+    assert (len(applied.decisions), applied.redelivered, applied.positions) == (1, 2, {0: begun + 3})
 
 
 def test_a_zombie_that_stays_away_is_shut_out(dsn: str, opened: Open) -> None:
@@ -252,15 +257,16 @@ def test_a_zombie_that_stays_away_is_shut_out(dsn: str, opened: Open) -> None:
 
 def test_a_worker_that_waits_too_long_may_try_again(dsn: str, opened: Open) -> None:
     store, hasty = prepared(opened(dsn)), opened(dsn, timeout_s=0.3)
+    store.apply(batch(record(0, 1)))
     with ThreadPoolExecutor(1) as pool:
-        zombie, first = apply_paused(store, pool, record(0, 1))
+        zombie, first = apply_paused(store, pool, record(1, 1))
         with pytest.raises(ServiceUnavailable) as busy:
-            hasty.apply(batch(record(0, 1)))
+            hasty.apply(batch(record(1, 1)))
         assert busy.value.code == "busy"
         assert hasty.apply(batch(record(0, 2, 7, partition=1))).positions[1] == 1  # another partition is free
         zombie.go_on.set()
         first.result(30)
-    assert hasty.apply(batch(record(0, 1))).redelivered == 1
+    assert hasty.apply(batch(record(1, 1))).redelivered == 1
 
 
 @pytest.mark.parametrize("partitions", [1, 2])

@@ -41,17 +41,27 @@ class Texts(Array):
 
     def __init__(self, values: Sequence[str | bytes | None]) -> None:
         """Bytes are UTF-8. Raises ValueRefused for lone surrogates; the server refuses null characters."""
-        size, parts = _LENGTH.pack, []
+        super().__init__(len(values), b"".join([self.packed(value) for value in values]))
+
+    @staticmethod
+    def packed(value: str | bytes | None) -> bytes:
+        if value is None:
+            return _NULL
         try:
-            for value in values:
-                if value is None:
-                    parts.append(_NULL)
-                else:
-                    data = value if isinstance(value, bytes) else value.encode()
-                    parts += (size(len(data)), data)
+            data = value if isinstance(value, bytes) else value.encode()
         except UnicodeEncodeError as error:
             refuse(error)
-        super().__init__(len(values), b"".join(parts))
+        return _LENGTH.pack(len(data)) + data
+
+
+class Labels(Array):
+    """Texts of which there are few different ones."""
+
+    element = _TEXT
+
+    def __init__(self, values: Sequence[str | None]) -> None:
+        packed = {value: Texts.packed(value) for value in set(values)}
+        super().__init__(len(values), b"".join([packed[value] for value in values]))
 
 
 class Uuids(Array):
@@ -146,6 +156,7 @@ def _instant(data: Buffer) -> int:
 
 _ARRAY_TYPES: dict[type[Array], int] = {
     Texts: 1009,
+    Labels: 1009,
     Uuids: 2951,
     Integers: 1007,
     Bigints: 1016,

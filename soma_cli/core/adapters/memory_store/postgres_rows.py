@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from soma_cli.core.adapters.memory_store.postgres_arrays import (
     Array,
@@ -12,6 +12,7 @@ from soma_cli.core.adapters.memory_store.postgres_arrays import (
     Doubles,
     Instants,
     Integers,
+    Labels,
     Texts,
     Uuids,
 )
@@ -21,19 +22,8 @@ from soma_cli.core.memory import Decision, EventKey, MemoryState, Outcome
 from soma_cli.core.ports import JournalEntry
 from soma_cli.core.record import EVENTS_TOPIC, Position
 
-
-class JournalRow(NamedTuple):
-    """The columns of `memory_events`, without `applied_at`, in the order of `write_journal`."""
-
-    version: int
-    partition: int
-    id: str | None
-    event_id: str | None
-    type: str | None
-    appended_at: int
-    outcome: str
-    note: bytes
-    event: bytes | None
+JournalRow = tuple[int, int, str | None, str | None, str | None, int, str, str, bytes | None]
+"""The columns of `memory_events`, without `applied_at`, in the order of `write_journal`."""
 
 
 def state_of(row: Sequence[Any]) -> MemoryState:
@@ -42,36 +32,25 @@ def state_of(row: Sequence[Any]) -> MemoryState:
 
 def state_columns(states: Collection[MemoryState]) -> list[Array]:
     """The columns of `memories` are the fields of a state, in their order."""
-    kinds = (Uuids, Texts, Texts, Doubles, Instants, Instants, Bigints, Uuids, Texts, Booleans)
+    kinds = (Uuids, Labels, Texts, Doubles, Instants, Instants, Bigints, Uuids, Labels, Booleans)
     columns: Iterable[Sequence[Any]] = zip(*states, strict=True) if states else ([],) * len(kinds)
     return [kind(column) for kind, column in zip(kinds, columns, strict=True)]
 
 
 def journal_columns(rows: Collection[JournalRow]) -> list[Array]:
-    kinds = (Bigints, Integers, Uuids, Uuids, Texts, Instants, Texts, Texts, Texts)
+    kinds = (Bigints, Integers, Uuids, Uuids, Labels, Instants, Labels, Labels, Texts)
     columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else ([],) * len(kinds)
     return [kind(column) for kind, column in zip(kinds, columns, strict=True)]
 
 
 def journal_row(decision: Decision) -> JournalRow:
-    record, event = decision.entry.record, decision.entry.event
-    outcome = decision.outcome  # a string itself, without the time that an enumeration's `value` takes
+    (record, event, rejection), version, outcome, note, _ = decision
+    partition, appended_at = record.partition, record.appended_at
     if event is not None:
-        note = decision.note.encode() if decision.note else b""
-        return JournalRow(
-            decision.version,
-            record.partition,
-            event.id,
-            event.event_id,
-            event.type,
-            record.appended_at,
-            outcome,
-            note,
-            event.value,
-        )
-    value = None if isinstance(decision.entry.rejection, NotJson) else record.value
-    id, note = _key_text(record.key), decision.note.replace("\0", "\\0").encode(errors="backslashreplace")
-    return JournalRow(decision.version, record.partition, id, None, None, record.appended_at, outcome, note, value)
+        return (version, partition, event.id, event.event_id, event.type, appended_at, outcome, note, event.value)
+    value = None if isinstance(rejection, NotJson) else record.value
+    note = note.replace("\0", "\\0").encode(errors="backslashreplace").decode()
+    return (version, partition, _key_text(record.key), None, None, appended_at, outcome, note, value)
 
 
 def _key_text(key: bytes | None) -> str | None:
