@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from soma_cli.core.eventing.audit import source_of
 from soma_cli.core.eventing.dead_letters import read_letters
@@ -20,7 +23,7 @@ from soma_cli.core.settings_loader import load_settings
 from soma_cli.core.system import MemorySystem
 from soma_cli.core.workers.kv_writer import judge
 from soma_cli.core.workers.latest_publisher import latest_row
-from tests.e2e.conftest import Running, Soma, wait_until
+from tests.e2e.conftest import ROOT, Running, Soma, command_line
 from tests.services import new_topic_prefix
 
 JOURNAL = """
@@ -28,6 +31,21 @@ SELECT partition, version, id::text, event_id::text, (extract(epoch FROM appende
     note, event FROM memory_events ORDER BY partition, version
 """
 REJECTED = "SELECT count(*) FROM memory_events WHERE outcome = 'rejected'"
+
+
+PATIENCE_S = 240.0
+"""How long a test waits for what should take moments: servers that start, groups that form, on a busy machine too."""
+
+
+def wait_until(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait until the condition holds; fail after a long while, or as soon as the process that must do it has ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if process is not None and process.poll() is not None and not condition():
+            pytest.fail(f"the process ended with {process.returncode} before there was {what}")
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {PATIENCE_S:g} s in vain for {what}")
+        time.sleep(0.05)
 
 
 class ClusterSoma(Soma):
@@ -60,6 +78,15 @@ class ClusterSoma(Soma):
     def system(self) -> MemorySystem:
         """The library on the same settings."""
         return MemorySystem(load_settings(environ=self.env()).settings)
+
+    def run(
+        self, *arguments: str, stdin: bytes | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """With more patience: servers and workers share the machine with the command."""
+        return subprocess.run(
+            command_line(arguments), cwd=ROOT, env=self.env(**env or {}), input=(stdin or b"").decode(),
+            capture_output=True, timeout=PATIENCE_S, check=False, text=True,
+        )  # fmt: skip
 
     def json(self, *arguments: str, stdin: bytes | None = None) -> Any:
         """Within this process: on a busy machine a new one takes seconds."""

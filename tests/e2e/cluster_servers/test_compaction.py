@@ -31,8 +31,8 @@ from tests.e2e.cluster_servers.projections import (
     events_of,
     passed_by_all,
     records_of,
+    wait_until,
 )
-from tests.e2e.conftest import wait_until
 from tests.services import kafka_address, postgres_dsn
 
 LAG_S = 1.0
