@@ -140,7 +140,8 @@ def unsaid(lines: list[str], output: str) -> list[str]:
     said = re.sub(r"[ \t]+", " ", output)
 
     def pattern(line: str) -> str:
-        return ".*".join(re.escape(part) for part in re.sub(r"[ \t]+", " ", line.strip()).split("..."))
+        parts = re.split(r" ?\.\.\. ?", re.sub(r"[ \t]+", " ", line.strip()))
+        return ".*".join(map(re.escape, parts))
 
     return [line for line in lines if not re.search(pattern(line), said)]
 
