@@ -40,11 +40,13 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     silence_s = 0.0
     """Seconds without a word from the server after which the call fails; 0 means any number."""
 
-    def wait(self, gen: Generator[Any, Any, _T], interval: float = _LOOK_EVERY_S) -> _T:
+    def wait(
+        self, gen: Generator[Any, Any, _T], interval: float = _LOOK_EVERY_S, timeout: float | None = None
+    ) -> _T:
         if not self.silence_s:
-            return super().wait(gen, interval)
+            return super().wait(gen, interval, timeout)
         try:
-            return super().wait(_until_silent(gen, self.silence_s), interval)
+            return super().wait(_until_silent(gen, self.silence_s), interval, timeout)
         except _Silence:
             self.close()  # so that what tidies up behind the call does not wait as long again
             raise
