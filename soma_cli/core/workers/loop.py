@@ -8,7 +8,6 @@ partitions that are left, everything else ends the worker.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +24,16 @@ from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import ConsumeResult
 from soma_cli.core.settings import WorkerSettings
 from soma_cli.core.workers.catch_up import check_in_range
+from soma_cli.core.workers.lag import tell_lag
 from soma_cli.core.workers.membership import KeptAlive
 from soma_cli.core.workers.observation import UNOBSERVED, Observer
 from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally, ends_of_runs
-from soma_cli.core.workers.rate import Rate
+from soma_cli.core.workers.rate import Rate, pause_s
 
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
 _TELL_LAG_EVERY_S = 5.0
+_LOOK_BACK_EVERY_S = 5.0
 WORTH_TELLING_S = 1.0
 """A projection that follows another is a moment behind it all the time."""
 _LEADER_POLL_S = 0.01
@@ -101,6 +102,7 @@ class Worker:
         self._committed: dict[int, int] = {}
         self._committed_at = 0.0
         self._lag_told_at = 0.0
+        self._looked_back_at = time.monotonic()
         self._rate = Rate()
         self._leader: Worker | None = None
         self._unchecked: set[int] = set()
@@ -199,20 +201,25 @@ class Worker:
             self._process(runs)
         else:
             self._rest()
+        if time.monotonic() - self._looked_back_at > _LOOK_BACK_EVERY_S:
+            self._look_back()
         if time.monotonic() - self._committed_at > _COMMIT_EVERY_S:
             self._commit()
         if self._observer is not UNOBSERVED and time.monotonic() - self._lag_told_at > _TELL_LAG_EVERY_S:
             self._lag_told_at = time.monotonic()
-            self._retrying(self._tell_lag)
+            positions, topic = dict(self.status.positions), self._source.topic
+            self._retrying(lambda: tell_lag(self._log, self._observer, self.status.worker, topic, positions))
 
-    def _tell_lag(self) -> None:
-        topic = self._source.topic
-        bounds, now = self._log.bounds(topic), now_us()
+    def _look_back(self) -> None:
+        """A store that was put back is caught up also where no new event shows that it is behind."""
+        self._looked_back_at = time.monotonic()
+        if self._source.copies or self._source.topic != EVENTS_TOPIC:  # what a group keeps is behind all the time
+            return
+        stored = self._retrying(self._projection.positions)
         for partition, position in dict(self.status.positions).items():
-            end = bounds[partition].end
-            first = next(self._log.scan(topic, partition, position, end), None) if position < end else None
-            age_s = None if first is None else max(0, now - first.appended_at) / MICROSECONDS
-            self._observer.lag(self.status.worker, partition, max(0, end - position), age_s, topic)
+            if stored is not None and (held := stored.get(partition, 0)) < position:
+                self._seek(partition, held)
+                self._unchecked.add(partition)
 
     def _poll(self) -> list[Run]:
         limit = self._settings.batch_size
@@ -338,17 +345,12 @@ class Worker:
                     self._say("waiting", behind.message)
                 pause = self._settings.poll_interval_s
             except ServiceUnavailable as fault:
-                pause = self._pause(attempt)
+                pause = pause_s(attempt, self._settings)
                 attempt += 1
                 self._observer.retry(self.status.worker, fault.code)
                 self._say("retrying", f"{fault.message}; next try in {pause:.1f} s")
             if self.stop.wait(pause):
                 return None
-
-    def _pause(self, attempt: int) -> float:
-        """Exponential, capped, with full jitter above half, so that workers do not come back all at once."""
-        ceiling = min(self._settings.backoff_max_s, self._settings.backoff_initial_s * 2.0 ** min(attempt, 30))
-        return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
     def _commit(self) -> None:
         """Copy the positions to the group, if they moved: an idle worker writes nothing."""
