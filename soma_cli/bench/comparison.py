@@ -6,12 +6,14 @@ import gc
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Literal
 
-Unit = Literal["us", "ms", "/s", "%", "MB", "x"]
+from soma_cli.core.settings import Settings
+
+Unit = Literal["us", "ms", "s", "/s", "%", "MB", "x"]
 
 HIGHER_IS_BETTER: frozenset[Unit] = frozenset({"/s"})
 
@@ -40,25 +42,29 @@ class Comparison:
     """What to measure. `soma` and `baseline` each do one round and return its figure in `unit`.
 
     A round that takes milliseconds wants several: `rounds` for each repetition that was asked for. `once`: no round
-    can follow another one, so there is one however many were asked for.
+    can follow another one, so there is one however many were asked for. A round puts what else it found into `more`:
+    figures by name, of the last round. Without `target`, the figure is for information.
     """
 
     what: str
     unit: Unit
-    target: Target
+    target: Target | None
     soma: Callable[[], float]
     baseline: Callable[[], float] | None = None
     baseline_is: str = ""
     rounds: int = 1
     once: bool = False
+    more: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`events` of about a kilobyte each; everything that is written lies in `folder`."""
+    """`events` of about a kilobyte each; everything that is written lies in `folder`, and in places of the benchmark's
+    own on the servers of `settings`, where there are any."""
 
     folder: Path
     events: int
+    settings: Settings = field(default_factory=Settings)
 
 
 Benchmark = Callable[[Workload], AbstractContextManager[Comparison]]
@@ -71,7 +77,8 @@ class NotHere(Exception):
 
 @dataclass(slots=True)
 class Row:
-    """A measured comparison; medians. `met` is None, and `note` says why, where it could not be measured."""
+    """A measured comparison; medians. `met` is None where there is no target, and where it could not be measured, in
+    which case `note` says why. `more` are further figures in `unit` or in the unit that their name ends with."""
 
     name: str
     what: str
@@ -83,6 +90,7 @@ class Row:
     met: bool | None
     baseline_is: str
     note: str = ""
+    more: dict[str, float] = field(default_factory=dict)
 
 
 def measure(name: str, comparison: Comparison, repeat: int) -> Row:
@@ -98,9 +106,10 @@ def measure(name: str, comparison: Comparison, repeat: int) -> Row:
     figure, bare = median(ours), median(theirs) if theirs else None
     ratio = figure / bare if bare else None
     target, unit = comparison.target, comparison.unit
-    met = target.met(unit, figure, ratio)
+    met = None if target is None else target.met(unit, figure, ratio)
+    shown = "" if target is None else target.shown(unit)
     return Row(
-        name, comparison.what, unit, figure, bare, ratio, target.shown(unit), met, comparison.baseline_is
+        name, comparison.what, unit, figure, bare, ratio, shown, met, comparison.baseline_is, more=comparison.more
     )  # fmt: skip
 
 

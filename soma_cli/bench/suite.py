@@ -6,12 +6,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from soma_cli.bench import event_log, formats, long_run, memory_store, processes, vector_index
 from soma_cli.bench.comparison import Benchmark, NotHere, Row, Workload, measure
 from soma_cli.bench.machine import Machine, this_machine
+from soma_cli.core.settings import Settings
 
 BENCHMARKS: dict[str, Benchmark] = {
     "validate": formats.validate,
@@ -35,9 +36,23 @@ BENCHMARKS: dict[str, Benchmark] = {
 LONG: dict[str, Benchmark] = {"memory": long_run.memory}
 
 
+def rows_of(settings: Settings, *, long: bool = True) -> dict[str, Benchmark]:
+    """The rows that these settings are measured by: the servers', or the embedded ones."""
+    if not is_cluster(settings):
+        return BENCHMARKS | (LONG if long else {})
+    from soma_cli.bench.cluster.rows import CLUSTER, CLUSTER_LONG
+
+    return CLUSTER | (CLUSTER_LONG if long else {})
+
+
+def is_cluster(settings: Settings) -> bool:
+    return settings.log.kind == "kafka" and settings.store.kind == "postgres"
+
+
 @dataclass(slots=True)
 class Report:
-    """`missed` names the rows whose target was not met."""
+    """`missed` names the rows whose target was not met; `servers` has the versions of those that were measured, by
+    name, and is empty for the embedded rows."""
 
     machine: Machine
     folder: str
@@ -47,29 +62,49 @@ class Report:
     rows: list[Row]
     missed: list[str]
     elapsed_s: float
+    servers: dict[str, str] = field(default_factory=dict)
 
 
 def run(
-    names: Sequence[str], *, events: int, repeat: int, measuring: Callable[[str], None] = lambda name: None
+    names: Sequence[str],
+    *,
+    events: int,
+    repeat: int,
+    settings: Settings | None = None,
+    measuring: Callable[[str], None] = lambda name: None,
 ) -> Report:
-    """Measure the named rows, in their order here. Everything is written below the system's temporary folder."""
+    """Measure the named rows, in their order here. Everything is written below the system's temporary folder, and, with
+    the settings of a cluster, on its servers, in places of the benchmark's own that it takes away again.
+
+    Raises ServiceUnavailable where such a server cannot be reached.
+    """
     from soma_cli.core.instants import format_instant, now_us
 
+    settings = settings or Settings()
     machine, measured_at, began = this_machine(), format_instant(now_us()), time.monotonic()
+    servers = _servers(settings)
     rows = []
-    for name, benchmark in {**BENCHMARKS, **LONG}.items():
+    for name, benchmark in rows_of(settings).items():
         if name in names:
             measuring(name)
-            rows.append(_row(name, benchmark, events, repeat))
+            rows.append(_row(name, benchmark, events, repeat, settings))
     missed = [row.name for row in rows if row.met is False]
     elapsed = round(time.monotonic() - began, 1)
-    return Report(machine, tempfile.gettempdir(), measured_at, events, repeat, rows, missed, elapsed)
+    return Report(machine, tempfile.gettempdir(), measured_at, events, repeat, rows, missed, elapsed, servers)
 
 
-def _row(name: str, benchmark: Benchmark, events: int, repeat: int) -> Row:
+def _servers(settings: Settings) -> dict[str, str]:
+    if not is_cluster(settings):
+        return {}
+    from soma_cli.bench.cluster.servers import versions
+
+    return versions(settings)
+
+
+def _row(name: str, benchmark: Benchmark, events: int, repeat: int, settings: Settings) -> Row:
     folder = Path(tempfile.mkdtemp(prefix="soma-bench-"))
     try:
-        with benchmark(Workload(folder, events)) as comparison:
+        with benchmark(Workload(folder, events, settings)) as comparison:
             return measure(name, comparison, repeat)
     except NotHere as reason:
         return Row(name, name, "", None, None, None, "", None, "", note=str(reason))

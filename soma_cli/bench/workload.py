@@ -21,14 +21,16 @@ _PROSE = (
 _WORDS = _PROSE.split()
 
 
-def events(count: int) -> list[MemoryEvent]:
+def events(count: int, text_bytes: int = _TEXT_BYTES) -> list[MemoryEvent]:
     """Valid `created` events of new memories."""
-    words = random.Random(7)  # noqa: S311 - text, not secrets
     limits = LimitSettings()
-    return [
-        build_event(Draft(payload={"text": text(words), "source": "bench", "turn": turn}), limits)
-        for turn in range(count)
-    ]
+    return [build_event(Draft(payload=payload), limits) for payload in payloads(count, text_bytes)]
+
+
+def payloads(count: int, text_bytes: int = _TEXT_BYTES) -> Iterator[dict[str, object]]:
+    """What these events hold, the same on every run."""
+    words = random.Random(7)  # noqa: S311 - text, not secrets
+    return ({"text": text(words, text_bytes), "source": "bench", "turn": turn} for turn in range(count))
 
 
 def text(words: random.Random, length: int = _TEXT_BYTES) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soma_cli.commands.options import FormatOption, output_of
+from soma_cli.commands.options import FormatOption, load, output_of
 from soma_cli.core.errors import UsageError
 from soma_cli.output import Format, say, table
 
@@ -27,39 +31,65 @@ def bench(
 ) -> None:
     """Measure soma's speed on this machine, each figure beside a bare baseline of the same run.
 
-    It works in a temporary folder and leaves your data alone. Example: soma bench --only append,apply
+    It works in a temporary folder, and on servers in topics and tables of its own, and leaves your data alone.
+    Examples: soma bench --only append,apply; soma --profile cluster bench
     """
-    from soma_cli.bench.suite import BENCHMARKS, LONG, run
+    from soma_cli.bench.suite import rows_of, run
 
     output = output_of(ctx, format)
-    known = [*BENCHMARKS, *LONG]
-    names = [*BENCHMARKS, *(LONG if long else ())] if only is None else [name.strip() for name in only.split(",")]
+    settings = load(ctx).settings
+    known = list(rows_of(settings))
+    names = list(rows_of(settings, long=long)) if only is None else [name.strip() for name in only.split(",")]
     for name in names:
         if name not in known:
             raise UsageError(f"there is no row {name!r}", hint=f"the rows are: {', '.join(known)}")
-    report = run(names, events=events, repeat=repeat, measuring=lambda name: say(f"soma: measuring {name}"))
+    with _ended_in_order():
+        report = run(
+            names,
+            events=events,
+            repeat=repeat,
+            settings=settings,
+            measuring=lambda name: say(f"soma: measuring {name}"),
+        )
     output.result(report, lambda: _show(report))
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does: what it made on servers is taken away first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show(report: Report) -> None:
     machine = report.machine
+    servers = "".join(f", {name} {version}" for name, version in report.servers.items())
     print(
         f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb or '?'} GB, {machine.system}, "
         f"load {machine.load_1m}\n"
         f"{machine.python}, SQLite {machine.sqlite}, orjson {machine.orjson}, jsonschema-rs {machine.jsonschema_rs}, "
-        f"qdrant-edge {machine.qdrant_edge}, soma {machine.soma}\n"
+        f"qdrant-edge {machine.qdrant_edge}, soma {machine.soma}{servers}\n"
         f"{report.measured_at[:19]}Z, {report.events:,} events, medians of {report.repeat} rounds and more, by turns, "
         f"in {report.folder}\n"
     )
     headings = ("row", "soma", "baseline", "ratio", "target", "", "what", "baseline is")
     table(headings, [_cells(row) for row in report.rows], right=(1, 2, 3, 4))
+    for row in report.rows:
+        if row.more:
+            print(f"{row.name}: " + ", ".join(f"{name} {value:,.2f}" for name, value in row.more.items()))
     print(f"\n{_verdict(report)}")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     ratio = "-" if row.ratio is None else f"{row.ratio:.2f}x"
-    word = {True: "met", False: "missed", None: "not measured"}[row.met]
-    figures = (_figure(row.soma, row.unit), _figure(row.baseline, row.unit), ratio, row.target)
+    word = {True: "met", False: "missed", None: "-" if row.soma is not None else "not measured"}[row.met]
+    figures = (_figure(row.soma, row.unit), _figure(row.baseline, row.unit), ratio, row.target or "-")
     return (row.name, *figures, word, row.what, row.baseline_is or row.note or "-")
 
 
