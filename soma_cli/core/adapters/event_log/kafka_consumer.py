@@ -9,7 +9,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from soma_cli.core.adapters.event_log.kafka_client import LOGGER, Trouble, bounded
-from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster, commit_note, plain, topic_partitions
+from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster, plain, topic_partitions
+from soma_cli.core.adapters.event_log.kafka_group_offsets import commit_note
 from soma_cli.core.adapters.event_log.kafka_reader import READING, as_record
 from soma_cli.core.errors import ConfigurationError, LogBehind, SomaError
 from soma_cli.core.instants import now_us
@@ -54,6 +55,7 @@ class KafkaConsumer:
         self._raised: list[Exception] = []
         self._leaving = False
         self._closed = False
+        self._put_out: KafkaError | None = None
         cluster.forget(topic)
         cluster.known(topic)
         configuration = self._configuration()
@@ -107,7 +109,8 @@ class KafkaConsumer:
 
     def poll(self, limit: int, timeout_s: float) -> list[Run]:
         """At most `limit` records. Raises what `start` raised; LogBehind and ConfigurationError (`offset_out_of_range`)
-        where the log does not hold the offset to read next."""
+        where the log does not hold the offset to read next; ConfigurationError (`member_replaced`) where another member
+        has come under this one's instance id."""
         deadline = time.monotonic() + timeout_s
         while True:
             self._settle()
@@ -195,6 +198,8 @@ class KafkaConsumer:
     def _event(self, error: KafkaError, partition: int) -> None:
         if error.code() in _REJOINS:
             LOGGER.info("the group %s takes this member's partitions away: %s", self.group, error)
+        elif error.code() == KafkaError._FATAL:
+            self._put_out = error
         elif error.code() in _OUT_OF_RANGE and partition not in self._next:
             LOGGER.debug("%s/%d was not begun yet: %s", self.topic, partition, error)
         elif error.code() in _OUT_OF_RANGE:
@@ -212,7 +217,10 @@ class KafkaConsumer:
         return self.client.error(error, self.trouble, f"reading {self.topic}/{partition} from {offset}")
 
     def _look_at_trouble(self) -> None:
-        """Brokers that are away are silent: whoever gets nothing after an error asks whether they answer."""
+        """Brokers that are away are silent: whoever gets nothing after an error asks whether they answer. A client that
+        was put out for good is silent, too: it says so once."""
+        if self._put_out is not None:
+            raise self._replaced(self._put_out)
         if self.trouble.last is None and self.trouble.refusal is None:
             return
         self.client.reach(
@@ -220,6 +228,15 @@ class KafkaConsumer:
             lambda: None,
             self.trouble,
             f"reading {self.topic}",
+        )
+
+    def _replaced(self, error: KafkaError) -> ConfigurationError:
+        name = self.client.settings.instance_id
+        who = f"another worker came under its instance id `{name}`" if name else error.str()
+        return ConfigurationError(
+            f"this worker is out of the group {self.group} for good: {who}",
+            hint="give each worker that runs a name of its own with --instance-id (log.instance_id), or none",
+            code="member_replaced",
         )
 
     def keep(self) -> None:
