@@ -6,6 +6,7 @@ Clients do not survive a fork: a process that forks makes its log anew.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
+from soma_cli.core.adapters.event_log.kafka_listener import mismatch
 from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError, ValueRefused
 from soma_cli.core.settings import LogSettings
 
@@ -35,27 +37,32 @@ _RIGHTS = {
 _MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_ID}
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
 _WRONG = {KafkaError._INVALID_ARG, KafkaError.POLICY_VIOLATION, KafkaError.UNSUPPORTED_VERSION}
+_AROUND_THE_REASON = re.compile(r"^(\S+://)?\S+:\d+/\w+: |Connect to \S+ failed: | \(after \d+ms in state .*$")
 T = TypeVar("T")
 
 
 class Trouble:
-    """The errors that a client reported by itself. A refused login stays: no retry mends it."""
+    """The errors that a client reported by itself. A refused login stays: no retry mends it. That all brokers are down
+    tells less than what came before it."""
 
     def __init__(self) -> None:
         self.count = 0
         self.last: KafkaError | None = None
         self.refusal: KafkaError | None = None
+        self.came_through = False
 
     def __call__(self, error: KafkaError) -> None:
         LOGGER.debug("%s", error)
         self.count += 1
-        self.last = error
+        if self.last is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self.last = error
         if error.code() in _SECURITY:
             self.refusal = error
 
     def over(self) -> None:
         """The brokers answered."""
         self.last = self.refusal = None
+        self.came_through = True
 
 
 class KafkaClient:
@@ -65,7 +72,7 @@ class KafkaClient:
         if not settings.bootstrap_servers:
             raise ConfigurationError(
                 "log.kind is kafka, but there is no log.bootstrap_servers",
-                hint="set log.bootstrap_servers (SOMA_LOG_BOOTSTRAP_SERVERS) to host:port of a broker",
+                hint="set log.bootstrap_servers (SOMA_LOG__BOOTSTRAP_SERVERS) to host:port of a broker",
             )
         self.settings = settings
         self.servers = settings.bootstrap_servers
@@ -150,7 +157,7 @@ class KafkaClient:
 
     def _refused(self, cause: KafkaError) -> ConfigurationError:
         return ConfigurationError(
-            f"the brokers at {self.servers} refuse the connection: {cause.str()}",
+            f"the brokers at {self.servers} refuse the connection{_reason(cause)}",
             hint="look at log.security.* (protocol, mechanism, username, password, ca_file, cert_file, key_file)",
             code="log_security",
         )
@@ -165,19 +172,31 @@ class KafkaClient:
     def unreachable(self, trouble: Trouble, what: str, cause: KafkaError | None = None) -> SomaError:
         if trouble.refusal is not None:
             return self._refused(trouble.refusal)
-        reason = cause or trouble.last
-        if reason is not None and reason.code() > 0:
-            message = f"{what} failed: the Kafka brokers at {self.servers} say: {reason.str()}"
+        if cause is not None and cause.code() > 0:
+            message = f"{what} failed: the Kafka brokers at {self.servers} say: {cause.str()}"
             return ServiceUnavailable(message, hint="`soma doctor` looks at the brokers; trying again may be enough")
-        why = f": {reason.str()}" if reason is not None else f" within {self.timeout_s:g} s"
+        reason = _reason(trouble.last or cause)
         return ServiceUnavailable(
-            f"{what} failed: no answer from the Kafka brokers at {self.servers}{why}",
-            hint="are they running, and is log.bootstrap_servers right?",
+            f"{what} failed: no answer from the Kafka brokers at {self.servers} within {self.timeout_s:g} s{reason}",
+            hint="are they running, and are log.bootstrap_servers and log.security.protocol right?",
         )
 
-    def reach(self, ask: Callable[[float], T], poll: Callable[[], object], trouble: Trouble, what: str) -> T:
-        """Call `ask(timeout_s)` until it answers, for `timeout_s` at most; a refused login ends it at once."""
-        deadline = time.monotonic() + self.timeout_s
+    def _no_way(self, error: KafkaException, trouble: Trouble, what: str) -> SomaError:
+        told = self.error(error, trouble, what)
+        unmet = isinstance(told, ServiceUnavailable) and not trouble.came_through
+        return (mismatch(self.settings) if unmet else None) or told
+
+    def reach(
+        self,
+        ask: Callable[[float], T],
+        poll: Callable[[], object],
+        trouble: Trouble,
+        what: str,
+        at_most_s: float | None = None,
+    ) -> T:
+        """Call `ask(timeout_s)` until it answers, for `timeout_s` at most, or less where that is given; a refused login
+        ends it at once."""
+        deadline = time.monotonic() + min(self.timeout_s, at_most_s or self.timeout_s)
         while True:
             try:
                 found = ask(max(min(deadline - time.monotonic(), 1.0), 0.05))
@@ -190,10 +209,19 @@ class KafkaClient:
                     KafkaError._ALL_BROKERS_DOWN,
                 )
                 if hopeless or trouble.refusal is not None or time.monotonic() >= deadline:
-                    raise self.error(error, trouble, what) from error
+                    raise self._no_way(error, trouble, what) from error
                 continue
             trouble.over()
             return found
+
+
+def _reason(error: KafkaError | None) -> str:
+    """What is worth telling, without the client's own place and time; of its own failures their text says nothing."""
+    if error is None or error.str().endswith(("Local: Broker transport failure", "Local: Timed out")):
+        return ""
+    if error.code() == KafkaError._ALL_BROKERS_DOWN:
+        return ""
+    return f": {_AROUND_THE_REASON.sub('', error.str())}"
 
 
 def too_large(what: str) -> ValueRefused:

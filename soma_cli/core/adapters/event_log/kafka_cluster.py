@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +9,6 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -28,6 +26,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble
+from soma_cli.core.adapters.event_log.kafka_group_offsets import GroupOffsets
 from soma_cli.core.errors import ConfigurationError, SomaError, UsageError
 from soma_cli.core.ports import Bounds, Committed
 from soma_cli.core.record import (
@@ -76,6 +75,7 @@ class KafkaCluster:
         self._made: AdminClient | None = None
         self._known: dict[str, Known] = {}
         self._configs: dict[str, dict[str, str]] = {}
+        self._groups = GroupOffsets(client)
 
     @property
     def admin(self) -> AdminClient:
@@ -265,28 +265,8 @@ class KafkaCluster:
 
     def committed(self, group: str, topic: str, *, stable: bool = False) -> dict[int, Committed]:
         """`stable`: raises ServiceUnavailable while a transaction is open that may change them."""
-
-        def ask() -> ConsumerGroupTopicPartitions:
-            futures = self.admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group)], require_stable=stable, request_timeout=self.client.timeout_s
-            )
-            found: ConsumerGroupTopicPartitions = self.result(
-                futures[group], f"reading the offsets of the group {group}"
-            )
-            return found
-
-        try:
-            found = self._settled(ask)
-        except SomaError as error:
-            if _code(error) in _NO_GROUP:
-                return {}
-            raise
-        name = self.client.on_broker(topic)
-        mine = [item for item in found.topic_partitions or () if item.topic == name]
-        unsettled = next((item.error for item in mine if item.error is not None), None)
-        if unsettled is not None:
-            raise self.client.error(unsettled, self.trouble, f"reading the offsets of the group {group}")
-        return {item.partition: _committed(item) for item in mine if item.offset >= 0}
+        partitions = range(self.known(topic).partitions)
+        return self._groups.committed(group, self.client.on_broker(topic), partitions, stable=stable)
 
     def brokers(self) -> DescribeClusterResult:
         future = self.admin.describe_cluster(request_timeout=self.client.timeout_s)
@@ -294,23 +274,9 @@ class KafkaCluster:
         return found
 
     def close(self) -> None:
+        self._groups.close()
         with self._lock:
             self._made = None
-
-
-def commit_note(rate_per_s: float | None, now: int) -> str:
-    """What is written beside a committed offset."""
-    return json.dumps({"rate_per_s": rate_per_s, "committed_at": now})
-
-
-def _committed(item: TopicPartition) -> Committed:
-    """Other tools commit too, and write what they like beside the offset."""
-    try:
-        note = json.loads(item.metadata or "")
-        at, rate = note["committed_at"], note["rate_per_s"]
-        return Committed(item.offset, int(at), None if rate is None else float(rate))
-    except (ValueError, TypeError, KeyError):
-        return Committed(item.offset, 0, None)
 
 
 def _code(error: SomaError) -> int | None:

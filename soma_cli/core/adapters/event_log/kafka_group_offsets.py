@@ -1,0 +1,88 @@
+"""What consumer groups have committed, asked through consumers that never join them.
+
+The admin client has a call for it, too, but takes the whole process down (a segmentation fault of librdkafka 2.16, in
+`rd_kafka_handle_OffsetFetch`) where the broker that led the group answers that it does not any more.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, TopicPartition
+
+from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble, bounded
+from soma_cli.core.ports import Committed
+
+_CLOSE_S = 1.0
+_STABLE_S = 1.0
+
+
+class Asking:
+    """A consumer of the group that only asks. One call at a time."""
+
+    def __init__(self, client: KafkaClient, group: str, *, stable: bool) -> None:
+        self.trouble = Trouble()
+        self.turn = threading.Lock()
+        configuration = client.configuration(self.trouble) | {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed" if stable else "read_uncommitted",
+        }
+        self.consumer = client.made(lambda: Consumer(configuration))
+
+
+class GroupOffsets:
+    """A consumer for each group that was asked about, since a new one costs tens of milliseconds. Safe with threads."""
+
+    def __init__(self, client: KafkaClient) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._asking: dict[tuple[str, bool], Asking] = {}
+
+    def committed(self, group: str, name: str, partitions: Iterable[int], *, stable: bool) -> dict[int, Committed]:
+        """Of the partitions of the topic that the brokers know as `name`. `stable`: raises ServiceUnavailable while a
+        transaction is open that may change them."""
+        what = f"reading the offsets of the group {group}"
+        items = [TopicPartition(name, number) for number in partitions]
+        asking = self._asked(group, stable)
+        with asking.turn:
+            found = self._client.reach(
+                lambda timeout_s: asking.consumer.committed(items, timeout_s),
+                lambda: asking.consumer.poll(0),
+                asking.trouble,
+                what,
+                _STABLE_S if stable else None,
+            )
+        unsettled = next((item.error for item in found if item.error is not None), None)
+        if unsettled is not None:
+            raise self._client.error(unsettled, asking.trouble, what)
+        return {item.partition: _committed(item) for item in found if item.offset >= 0}
+
+    def _asked(self, group: str, stable: bool) -> Asking:
+        with self._lock:
+            if (group, stable) not in self._asking:
+                self._asking[group, stable] = Asking(self._client, group, stable=stable)
+            return self._asking[group, stable]
+
+    def close(self) -> None:
+        with self._lock:
+            asking, self._asking = list(self._asking.values()), {}
+        for each in asking:
+            bounded(each.consumer.close, _CLOSE_S)
+
+
+def commit_note(rate_per_s: float | None, now: int) -> str:
+    """What is written beside a committed offset."""
+    return json.dumps({"rate_per_s": rate_per_s, "committed_at": now})
+
+
+def _committed(item: TopicPartition) -> Committed:
+    """Other tools commit too, and write what they like beside the offset."""
+    try:
+        note = json.loads(item.metadata or "")
+        at, rate = note["committed_at"], note["rate_per_s"]
+        return Committed(item.offset, int(at), None if rate is None else float(rate))
+    except (ValueError, TypeError, KeyError):
+        return Committed(item.offset, 0, None)
