@@ -11,12 +11,16 @@ import orjson
 
 from soma_cli.core.errors import InputRejected, UsageError
 from soma_cli.core.event import decode_event, epoch_of, offset_of, version_of
+from soma_cli.core.eventing.audit import maybe_compacted_end, runs_of
 from soma_cli.core.instants import format_instant, parse_instant
 from soma_cli.core.memory import Outcome
 from soma_cli.core.operations.offsets import resolve_offset
 from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore
 from soma_cli.core.record import EVENTS_TOPIC, Position, Record
 from soma_cli.core.serialization import deserialize
+
+_RUN = 1000
+"""Records of one look at the audit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,10 @@ class Selection:
 
 
 def select(log: EventLog, selection: Selection, stored: dict[int, int]) -> Iterator[Record]:
-    """The records of the selection in log order, streamed. Raises UsageError for a bound that can't be."""
+    """The records of the selection in log order, streamed; those that compaction may have taken, from the audit.
+
+    Raises UsageError for a bound that can't be.
+    """
     since = None if selection.from_time is None else parse_instant(selection.from_time)
     until = None if selection.to_time is None else parse_instant(selection.to_time)
     if since is not None and until is not None and until < since:
@@ -44,19 +51,39 @@ def select(log: EventLog, selection: Selection, stored: dict[int, int]) -> Itera
         if selection.from_offset is not None:
             start = resolve_offset(selection.from_offset, bounds, stored.get(partition, 0))
         if since is not None:
-            start = max(start, log.offset_at(EVENTS_TOPIC, partition, since))
+            start = max(start, _first_at(log, partition, since))
         if until is not None:
             end = min(end, log.offset_at(EVENTS_TOPIC, partition, until + 1))
         ranges.append((partition, start, end))
-    return _limited(_selected(log, selection, ranges), selection.limit)
+    selected = _selected(log, selection, ranges)
+    if until is not None:  # the first offset after it may lie behind others that compaction took
+        selected = (record for record in selected if record.appended_at <= until)
+    if since is not None:
+        selected = (record for record in selected if record.appended_at >= since)
+    return _limited(selected, selection.limit)
+
+
+def _first_at(log: EventLog, partition: int, instant: int) -> int:
+    """An offset at or before the first record appended at the instant: what is compacted tells no times."""
+    before = log.compacted_before(EVENTS_TOPIC)
+    return 0 if before is not None and instant < before else log.offset_at(EVENTS_TOPIC, partition, instant)
 
 
 def _selected(log: EventLog, selection: Selection, ranges: list[tuple[int, int, int]]) -> Iterator[Record]:
     key = None if selection.id is None else selection.id.encode()
     for partition, start, end in ranges:
-        for record in log.scan(EVENTS_TOPIC, partition, start, end, key):
+        for record in _appended(log, partition, start, end, key):
             if _matches(record, selection):
                 yield record
+
+
+def _appended(log: EventLog, partition: int, start: int, end: int, key: bytes | None) -> Iterator[Record]:
+    """All that was ever appended to the range: the topic itself, but for what may have been compacted away."""
+    compacted = min(end, maybe_compacted_end(log, partition))
+    if start < compacted:
+        for run in runs_of(log, partition, start, compacted, _RUN):
+            yield from (record for record in run.records if key is None or record.key == key)
+    yield from log.scan(EVENTS_TOPIC, partition, max(start, compacted), end, key)
 
 
 def _matches(record: Record, selection: Selection) -> bool:
