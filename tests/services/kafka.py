@@ -117,7 +117,7 @@ class KafkaCluster:
 
     def _format(self) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid4().bytes).decode().rstrip("=")
-        tool = [*self._java, *FAST_START, "kafka.tools.StorageTool", "format", "-t", cluster_id]
+        tool = [*self._java, *FAST_START, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}"]
         tool += ["-c", "server.properties", *(self.access.format_arguments() if self.access else [])]
         pipe = subprocess.PIPE
         runs = [

@@ -20,6 +20,7 @@ from tests.services.required import StartFailed, program
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 _TAIL = 40
+_STANDING_STILL = frozenset("TtZX")
 
 
 class ServerProcess:
@@ -103,11 +104,14 @@ class ServerProcess:
         self._paused = []
 
     def pause(self) -> None:
-        """SIGSTOP for the process and its children: connections stay open, nothing answers."""
+        """SIGSTOP for the process and its children: connections stay open, nothing answers. Returns when every thread
+        stands still: on a busy machine one may go on for a while after the signal, and answer."""
         if self.pid is not None:
             self._paused = family(self.pid)
             for pid in self._paused:
                 _signal(pid, signal.SIGSTOP)
+            for pid in self._paused:
+                _wait_until_stopped(pid)
 
     def resume(self) -> None:
         """SIGCONT for what was paused."""
@@ -162,6 +166,23 @@ def is_running(pid: int) -> bool:
 def _signal(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def _wait_until_stopped(pid: int) -> None:
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while any(state not in _STANDING_STILL for state in _states(pid)):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"process {pid} does not stop")
+        time.sleep(0.001)
+
+
+def _states(pid: int) -> list[str]:
+    """Of each thread, the letter that proc(5) lists."""
+    states = []
+    for stat in Path(f"/proc/{pid}/task").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            states.append(stat.read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 def _end(pid: int) -> None:
