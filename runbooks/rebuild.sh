@@ -32,3 +32,4 @@ soma history "$id" -o jsonl | diff "$scratch/before" - || fail "the history diff
 eventually caught_up
 exits 0 soma store --text "after the rebuild" --namespace drill --wait all -q
 exits 0 soma lag --threshold 0
+exits 0 soma doctor
