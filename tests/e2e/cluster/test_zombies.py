@@ -107,7 +107,7 @@ def test_a_publish_that_hangs_while_the_broker_is_paused_is_done_once(tmp_path: 
     with (
         KafkaCluster() as kafka,
         Cluster(
-            tmp_path, kafka.address, postgres_dsn(), log__session_timeout_s=SESSION_S, log__timeout_s=2.0
+            tmp_path, kafka.address, postgres_dsn(), log__session_timeout_s=SESSION_S, log__timeout_s=4.0
         ) as cluster,
         cluster.library(log__timeout_s=30.0) as system,
     ):

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
@@ -53,6 +55,7 @@ _SETTLING = {
     KafkaError.OFFSET_NOT_AVAILABLE,
 }
 _PAUSE_S = 0.02
+_ASKING_S = 1.0
 T = TypeVar("T")
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -163,6 +166,19 @@ class KafkaCluster:
                 self._configs[topic] = {}
         return self._configs[topic]
 
+    def short_of_replicas(self, topic: str) -> str | None:
+        """A sentence, where the brokers take no records because too few of them have the partition. Asked for a second
+        at most, and None where there is no answer."""
+        try:
+            least = int(self.config(topic).get("min.insync.replicas", "1"))
+            asked = TopicCollection([self.client.on_broker(topic)])
+            [future] = self.admin.describe_topics(asked, request_timeout=_ASKING_S).values()
+            partitions = future.result(_ASKING_S).partitions
+        except (SomaError, KafkaException, FutureTimeout):
+            return None
+        short = [item.id for item in partitions if len(item.isr) < least]
+        return f"{topic} has fewer than {least} replicas in sync in the partitions {short}" if short else None
+
     def create(self, topics: Sequence[NewTopic]) -> list[str]:
         """The names of those that were made; one that another process made at the same moment is not among them.
         Returns when their partitions have leaders."""
@@ -236,6 +252,12 @@ class KafkaCluster:
                 if _code(error) not in _SETTLING or time.monotonic() > deadline:
                     raise
                 time.sleep(_PAUSE_S)
+                self._look_again()
+
+    def _look_again(self) -> None:
+        """Who leads what is remembered by the client, also when a broker has just said that it is wrong."""
+        with suppress(KafkaException):
+            self.admin.list_topics(timeout=_ASKING_S)
 
     def _list_offsets(self, topic: str, specs: Mapping[int, OffsetSpec]) -> dict[TopicPartition, Future[Any]]:
         name = self.client.on_broker(topic)
@@ -265,8 +287,8 @@ class KafkaCluster:
 
     def committed(self, group: str, topic: str, *, stable: bool = False) -> dict[int, Committed]:
         """`stable`: raises ServiceUnavailable while a transaction is open that may change them."""
-        partitions = range(self.known(topic).partitions)
-        return self._groups.committed(group, self.client.on_broker(topic), partitions, stable=stable)
+        name, partitions = self.client.on_broker(topic), range(self.known(topic).partitions)
+        return self._settled(lambda: self._groups.committed(group, name, partitions, stable=stable))
 
     def brokers(self) -> DescribeClusterResult:
         future = self.admin.describe_cluster(request_timeout=self.client.timeout_s)
