@@ -247,11 +247,12 @@ class Worker:
         return [run for run in runs if run.partition not in behind]
 
     def _from_audit(self, partition: int) -> bool:
-        """Whether the partition was caught up from the audit, and is now read from where that led."""
+        """Whether its run is not to be processed: the partition was caught up from the audit, and is now read from
+        where that led; or it was taken away meanwhile; or this worker was told to stop before it could tell."""
         end = self._retrying(lambda: maybe_compacted_end(self._log, partition))
-        start = self.status.positions.get(partition)  # taken away, perhaps, while another one was caught up
+        start = self.status.positions.get(partition)
         if start is None or end is None or start >= end:
-            return False
+            return start is None or end is None
         self._retrying(lambda: self._pass_audited(partition, end))
         if (reached := self.status.positions.get(partition)) is not None:
             self._seek(partition, reached)
