@@ -358,7 +358,10 @@ class MemorySystem:
         """What to do about a memory that is not there: in a cluster, kv may only not have come to it."""
         if self._log.follows_itself:
             return ""
-        waiting = projections.events_behind(self._log, self._store)
+        try:
+            waiting = projections.events_behind(self._log, self._store)
+        except SomaError as error:  # the store has answered already: what it says stands
+            return f"whether kv has events to pass yet is not known: {error.message}"
         return f"kv has {waiting:,} events to pass yet: try again, or store with --wait kv" if waiting else ""
 
     # --- projections ---

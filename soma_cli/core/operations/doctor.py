@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -65,19 +66,25 @@ class Parts:
 
 def diagnose(settings: Settings, parts: Parts, *, now: int, deep: bool = False) -> DoctorReport:
     """Every check with its finding; healthy if all are `ok`. `now` is in microseconds; `deep` reads all data."""
-    seen = _Findings()
+    seen, began = _Findings(), time.monotonic()
     usable = parts.folder is None or any(
         finding.status == "ok" for finding in (seen.extend("folder", parts.folder) or [])[:1]
     )
     log = _opened(seen, parts, "log", parts.log, deep) if usable else None
     store = _opened(seen, parts, "store", parts.store, deep) if usable else None
-    index = seen.attempt("index", parts.index) if log is not None else None
-    if index is not None and _opened(seen, parts, "index", lambda: index, deep) is not None:
+    made = seen.attempt("index", parts.index) if log is not None else None
+    held = None if made is None else _opened(seen, parts, "index", lambda: made, deep)
+    log = None if _is_away(seen, "log", settings.log.kind) else log
+    store = None if _is_away(seen, "store", settings.store.kind) else store
+    index = None if _is_away(seen, "index", settings.index.kind) else made
+    if index is not None and held is not None:
         seen.extend("model", lambda: _model(settings, parts.identity, index))
         if log is not None and store is not None:
             seen.extend("points", lambda: _points(log, store, index))
     if log is not None:
-        seen.extend("clock", lambda: [_clock(log, now)])
+        # Servers that are away take their time, and others append meanwhile.
+        looked = round((time.monotonic() - began) * MICROSECONDS)
+        seen.extend("clock", lambda: [_clock(log, now + looked)])
         seen.extend("dead letters", lambda: [_dead_letters(log)])
     if log is not None and store is not None:
         _projections(seen, settings, log, store, index, now)
@@ -97,6 +104,7 @@ class _Findings:
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
+        self.away: set[str] = set()
 
     def extend(self, check: str, look: Callable[[], list[Finding]]) -> list[Finding] | None:
         found = self.attempt(check, look)
@@ -126,9 +134,15 @@ def _opened(seen: _Findings, parts: Parts, check: str, open: Callable[[], P], de
         seen.findings.append(Finding(check, "ok", f"not made yet; {_MADE_BY[check]} makes it"))
         return None
     part = seen.attempt(check, open)
-    if part is None or seen.extend(check, lambda: part.health(deep=deep)) is None:
-        return None
-    return part
+    found = None if part is None else seen.extend(check, lambda: part.health(deep=deep))
+    if found is None or [finding.status for finding in found] == ["error"]:
+        seen.away.add(check)
+    return None if found is None else part
+
+
+def _is_away(seen: _Findings, check: str, kind: str) -> bool:
+    """Whether a server could not be asked: checks that need it would only say so again, each after a while."""
+    return kind in ("kafka", "postgres", "qdrant") and check in seen.away
 
 
 def _projections(

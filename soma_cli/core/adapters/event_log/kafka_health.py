@@ -25,10 +25,14 @@ def health(cluster: KafkaCluster) -> list[Finding]:
 def _brokers(cluster: KafkaCluster) -> Finding:
     found = cluster.brokers()
     nodes = ", ".join(f"{node.id} ({node.host}:{node.port})" for node in sorted(found.nodes, key=lambda node: node.id))
-    servers = cluster.client.servers
+    servers, count = cluster.client.servers, len(found.nodes)
     if found.controller is None:
         return Finding("log", "error", f"the brokers at {servers} have no controller: {nodes}", "look at their logs")
-    return Finding("log", "ok", f"{len(found.nodes)} brokers at {servers}: {nodes}; controller {found.controller.id}")
+    return Finding(
+        "log",
+        "ok",
+        f"{count} broker{'' if count == 1 else 's'} at {servers}: {nodes}; controller {found.controller.id}",
+    )
 
 
 def _topics(cluster: KafkaCluster) -> Iterator[Finding]:

@@ -82,9 +82,9 @@ def differences(cluster: KafkaCluster, topics: Sequence[str]) -> Iterator[Findin
     wanted, configs = policies(cluster.client.settings), cluster.configs(topics)
     for topic, description in cluster.describe(topics).items():
         found = list(_differing(cluster, topic, wanted[topic], description, configs[topic]))
-        yield from found or [
-            Finding(f"topic {topic}", "ok", f"{len(description.partitions)} partitions, policy as set")
-        ]
+        count = len(description.partitions)
+        partitions = f"{count} partition{'' if count == 1 else 's'}"
+        yield from found or [Finding(f"topic {topic}", "ok", f"{partitions}, policy as set")]
 
 
 def _differing(

@@ -15,6 +15,12 @@ _REFUSED_AT_THE_DOOR = re.compile(
     r"(role|database|user) \".*\" does not exist|permission denied for database|not permitted to log in|"
     r"certificate|does not support SSL|SSL is not enabled|requires SSL|root\.crt"
 )
+_NOT_REACHED = re.compile(r"^(Connection refused|connection timeout expired|failed to resolve host|No route to host)")
+_AROUND_THE_REASON = re.compile(
+    r'^connection failed: |connection to server at "[^"]*"(?: \([^)]*\))?, port \d+ failed: |'
+    r" Is the server running on that host and accepting TCP/IP connections\?"
+)
+"""What the client says besides, which `where` tells already."""
 _TRANSIENT = ("08", "25", "40", "53", "55", "57", "58")
 """Classes of SQLSTATE: connection, transaction state (a server that is read-only or idled out), rollback (deadlock),
 resources, lock timeout, shutdown, input and output."""
@@ -82,8 +88,9 @@ def _unavailable(where: str, state: str, said: str) -> ServiceUnavailable:
             hint="it is a replica, or a failover goes on: try again, or name the primary in `store.dsn`",
             code="read_only",
         )
+    how = "cannot be reached" if _NOT_REACHED.search(said) else "does not answer as it should"
     return ServiceUnavailable(
-        f"PostgreSQL at {where} does not answer as it should: {said}",
+        f"PostgreSQL at {where} {how}: {said}",
         hint="check that the server runs, and its address in `store.dsn`, then try again",
     )
 
@@ -99,4 +106,4 @@ def not_initialised(where: str) -> ConfigurationError:
 def _said(error: psycopg.Error) -> str:
     """The server's first line, or the client's, as one line."""
     said = error.diag.message_primary or str(error).strip() or type(error).__name__
-    return " ".join(said.split())[:300]
+    return _AROUND_THE_REASON.sub("", " ".join(said.split())[:600])[:300]
