@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from confluent_kafka.cimpl import murmur2
+from confluent_kafka import murmur2
 
 from soma_cli.core.adapters.event_log import kafka_topics
 from soma_cli.core.adapters.event_log.kafka_client import KafkaClient

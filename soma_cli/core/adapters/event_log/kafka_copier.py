@@ -27,6 +27,7 @@ _FENCED = {
     KafkaError.REBALANCE_IN_PROGRESS,
 }
 _CLOSE_S = 5.0
+_PAUSE_S = 0.02
 
 
 class KafkaCopier(KafkaConsumer):
@@ -76,7 +77,7 @@ class KafkaCopier(KafkaConsumer):
         if self._producer is None:
             configuration = self._producer_configuration()
             producer = self.client.made(lambda: Producer(configuration))
-            producer.init_transactions(_left(deadline))
+            _begun(producer, deadline)
             self._producer = producer
         return self._producer
 
@@ -170,6 +171,17 @@ class KafkaCopier(KafkaConsumer):
         if producer is not None:
             bounded(lambda: producer.flush(_CLOSE_S), _CLOSE_S)
         super().close()
+
+
+def _begun(producer: Producer, deadline: float) -> None:
+    """The coordinator may be changing at the moment."""
+    while True:
+        try:
+            return producer.init_transactions(_left(deadline))
+        except KafkaException as error:
+            if not error.args[0].retriable() or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_S)
 
 
 def _left(deadline: float) -> float:

@@ -27,6 +27,20 @@ _PURGED = {
     KafkaError._GAPLESS_GUARANTEE,
     KafkaError._FATAL,
 }
+_NEVER_APPENDED = {
+    KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE,
+    KafkaError.INVALID_RECORD,
+    KafkaError.INVALID_TIMESTAMP,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+}
+"""Refused before the log was touched. Whatever else ends a record may have come after it was appended: a record that
+was purged while it waited in the queue, too, because it may have waited there for its second try."""
 
 
 class Delivery:
@@ -39,10 +53,14 @@ class Delivery:
         self.fatal = False
 
     def report(self, index: int, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            self._placed[index] = (message.partition() or 0, message.offset() or 0, message.timestamp()[1])
-        else:
+        """A broker that has forgotten where a second try's first one went says that it is there, but not where."""
+        offset = message.offset()
+        if error is not None:
             self.failures.append(error)
+        elif offset is None or offset < 0:
+            self.failures.append(KafkaError(KafkaError._NO_OFFSET, "the record is there, but not its offset"))
+        else:
+            self._placed[index] = (message.partition() or 0, offset, message.timestamp()[1])
         self.reported.append(index)
 
     @property
@@ -117,6 +135,8 @@ class KafkaAppender:
                 configuration = self._configuration(idempotent=not plain, linger_ms=_LINGER_MS if bulk else 0)
                 self._made[bulk] = self._client.made(lambda: Producer(configuration))
             producer = self._made[bulk]
+        if not new:
+            _serve(producer, Delivery(0), 0)  # what it heard since the last append
         if new or self._trouble.last is not None:
             self._reach(producer, records[0].topic)
         return producer
@@ -175,12 +195,13 @@ class KafkaAppender:
     def _progress(self, producer: Producer, delivery: Delivery, sent: int) -> bool:
         """Wait until something more was reported; False, and everything purged, where nothing is for `timeout_s`."""
         before, deadline = len(delivery.reported), time.monotonic() + self._client.timeout_s
-        while len(delivery.reported) == before and before < sent and not delivery.fatal:
+        while True:
             _serve(producer, delivery, 0.01)
-            if time.monotonic() > deadline and len(delivery.reported) == before:
+            if len(delivery.reported) > before or before >= sent or delivery.fatal:
+                return True
+            if time.monotonic() > deadline:
                 self._give_up(producer, delivery, sent)
                 return False
-        return True
 
     def _wait(self, producer: Producer, delivery: Delivery, sent: int) -> None:
         while len(delivery.reported) < sent and not delivery.fatal and self._progress(producer, delivery, sent):
@@ -193,25 +214,25 @@ class KafkaAppender:
             _serve(producer, delivery, 0.05)
 
     def _failed(self, delivery: Delivery, names: dict[str, str], sent: int, disturbed: bool) -> SomaError:
-        """A record that was purged while it waited was never sent, unless it waited for a second try."""
         with self._lock:
             self._made.clear()
-        queued = [failure for failure in delivery.failures if failure.code() == KafkaError._PURGE_QUEUE]
         real = [failure for failure in delivery.failures if failure.code() not in _PURGED]
-        some = delivery.some_placed
         what = f"appending to {', '.join(sorted(names))}"
-        error = (
-            self._client.error(real[0], self._trouble, what) if real else self._client.unreachable(self._trouble, what)
-        )
-        uncertain = some
-        if isinstance(error, ServiceUnavailable):
-            silent = len(delivery.reported) < sent
-            uncertain = some or disturbed or silent or len(queued) < len(delivery.failures)
+        error = self._client.error(real[0], self._trouble, what) if real else self._silence(names, what)
+        refused = all(failure.code() in _NEVER_APPENDED for failure in delivery.failures)
+        uncertain = delivery.some_placed or disturbed or len(delivery.reported) < sent or not refused
         error.details["uncertain"] = uncertain
         if uncertain:
             error.message += "; the outcome is unknown: what was sent may have been appended all the same"
             error.args = (error.message,)
         return error
+
+    def _silence(self, names: dict[str, str], what: str) -> SomaError:
+        """The client does not tell why it tries again; most often it is that too few replicas are in sync."""
+        short = None if self._trouble.last else next(filter(None, map(self._cluster.short_of_replicas, names)), None)
+        if short is None:
+            return self._client.unreachable(self._trouble, what)
+        return ServiceUnavailable(f"{what} failed: {short}", hint="`soma doctor` names the partitions; bring it back")
 
     def close(self) -> None:
         with self._lock:
