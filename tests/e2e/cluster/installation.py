@@ -102,7 +102,16 @@ def wait_until_the_group_is_at_the_end(system: MemorySystem, group: str, worker:
     goal = {number: end for number, end in ends(system).items() if end}
 
     def there() -> bool:
-        committed = system.adapters.log.committed(group, EVENTS_TOPIC)
-        return all(number in committed and committed[number].offset >= end for number, end in goal.items())
+        now = committed(system, group)
+        return all(now.get(number, 0) >= end for number, end in goal.items())
 
     wait_until(there, f"{group} at {goal}", worker and worker.process)
+
+
+def committed(system: MemorySystem, group: str) -> dict[int, int]:
+    """By partition, how far the group says that it is."""
+    return {number: item.offset for number, item in system.adapters.log.committed(group, EVENTS_TOPIC).items()}
+
+
+def wait_until_it_moves(system: MemorySystem, group: str, before: dict[int, int]) -> None:
+    wait_until(lambda: committed(system, group) != before, f"{group} at work")
