@@ -37,14 +37,15 @@ PATIENCE_S = 240.0
 """How long a test waits for what should take moments: servers that start, groups that form, on a busy machine too."""
 
 
-def wait_until(condition: Callable[[], bool], what: str, process: subprocess.Popen[bytes] | None = None) -> None:
+def wait_until(condition: Callable[[], bool], what: str, running: Running | None = None) -> None:
     """Wait until the condition holds; fail after a long while, or as soon as the process that must do it has ended."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        if process is not None and process.poll() is not None and not condition():
-            pytest.fail(f"the process ended with {process.returncode} before there was {what}")
+        said = "" if running is None else f"; it said: {running.stderr[-3000:]}"
+        if running is not None and running.process.poll() is not None and not condition():
+            pytest.fail(f"the process ended with {running.process.returncode} before there was {what}{said}")
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE_S:g} s in vain for {what}")
+            pytest.fail(f"waited {PATIENCE_S:g} s in vain for {what}{said}")
         time.sleep(0.05)
 
 
@@ -151,7 +152,6 @@ def passed_by_all(
         found = system.adapters.log.committed(f"{group}-{name}", EVENTS_TOPIC)
         return {partition: item.offset for partition, item in found.items()}
 
-    process = worker.process if worker is not None else None
     reads: dict[str, Callable[[], Mapping[int, int]]] = {
         "kv": lambda: system.adapters.store.positions(topic_id),
         "vector": lambda: system.adapters.index.positions(topic_id),
@@ -159,7 +159,7 @@ def passed_by_all(
         "latest": lambda: committed("latest"),
     }
     for name in workers:
-        wait_until(partial(_passed, reads[name], ends), f"{name} past {ends}", process)
+        wait_until(partial(_passed, reads[name], ends), f"{name} past {ends}", worker)
 
 
 def _passed(read: Callable[[], Mapping[int, int]], ends: Mapping[int, int]) -> bool:

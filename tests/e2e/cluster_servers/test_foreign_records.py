@@ -174,7 +174,7 @@ def test_letters_are_retried_and_discarded(cluster: ClusterSoma) -> None:
     writer.write(id.encode(), value, (murmur2(id.encode(), PARTITIONS) + 1) % PARTITIONS)
     writer.write(str(uuid4()).encode(), b"hopeless")
     writer.done()
-    wait_until(lambda: cluster.query("SELECT count(*) FROM memory_events") == [(2,)], "both rejected", worker.process)
+    wait_until(lambda: cluster.query("SELECT count(*) FROM memory_events") == [(2,)], "both rejected", worker)
     letters = {letter["code"]: letter["source"] for letter in cluster.json("dlq", "list")}
     assert cluster.inline("dlq", "retry", letters["not_json"]).returncode == 5
     retried = cluster.json("dlq", "retry", letters["wrong_partition"])
