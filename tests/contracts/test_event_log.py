@@ -563,12 +563,13 @@ def test_members_of_a_group_with_a_similar_name_are_not_counted(log: EventLog, g
     consumer.close()
 
 
-def test_a_consumer_whose_start_fails_is_no_member(log: EventLog, group: str) -> None:
+def test_a_consumer_whose_start_fails_is_no_member(adapter: str, log: EventLog, group: str) -> None:
     def fail(partition: int) -> int:
         raise InputRejected("no start")
 
     def join() -> None:
         consumer = log.consumer(group, EVENTS_TOPIC, fail)
+        assert adapter != "sqlite", "its partition is free at once, so nobody is there who could be closed"
         try:
             drain(consumer, 1)
         finally:

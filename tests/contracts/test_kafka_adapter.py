@@ -48,8 +48,8 @@ def group() -> str:
 
 @pytest.fixture(scope="module")
 def own_broker() -> Iterator[KafkaCluster]:
-    """A broker that a test may stop."""
-    with KafkaCluster() as cluster:
+    """A broker that a test may stop; its controller does not put it out meanwhile."""
+    with KafkaCluster(settings={"broker.session.timeout.ms": "60000"}) as cluster:
         yield cluster
 
 
@@ -181,7 +181,9 @@ def test_a_send_without_an_answer_is_uncertain(paused: KafkaCluster, one_shot: b
     paused.resume()
     until(lambda: _works(log))
     values = [item.value for item in everything(log)]
-    assert values[0] == of_one_key(1)[0].value
+    known, unknown = (record.value for record in of_one_key(2))
+    assert values[0] == known
+    assert values.count(unknown) <= 1, "the first of the two may be there, the second is not"
     log.close()
 
 
@@ -528,7 +530,7 @@ def test_a_publish_without_an_answer_is_settled_by_the_next(paused: KafkaCluster
     runs: list[Run] = []
     while not runs:
         runs = copier.poll(10, 0.2)
-    copy(copier, runs)
+    until(lambda: published(copier, runs))
     runs = []
     while not runs:
         runs = copier.poll(10, 0.2)

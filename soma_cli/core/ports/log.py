@@ -91,6 +91,9 @@ class Consumer(Protocol):
 class Copier(Consumer, Protocol):
     """A consumer whose output and position are one: what it publishes is committed with its offsets, or not at all.
 
+    One batch at a time: `poll`, then `publish` of what it gave, as often as it says that nothing was published, and
+    only then the next `poll`. What is published belongs to the membership in which its batch was polled.
+
     - published_once: readers see the records of a committed `publish` once, and nothing of one that did not commit.
     - zombies_are_fenced: a member whose partitions were taken over since it polled raises Fenced, publishing nothing.
     """
@@ -155,7 +158,11 @@ class EventLog(Protocol):
         """Records appended before this instant may have been compacted away; None where nothing ever is."""
         ...
 
-    def consumer(self, group: str, topic: str, start: Assigned, revoked: Revoked = nothing_to_do) -> Consumer: ...
+    def consumer(self, group: str, topic: str, start: Assigned, revoked: Revoked = nothing_to_do) -> Consumer:
+        """What `start` raises comes from here where the partition is free at once (embedded), and then there is no
+        member; otherwise from the `poll` that finds it assigned, and the next `poll` asks again."""
+        ...
+
     def copier(self, group: str, topic: str, start: Assigned) -> Copier:
         """Raises ConfigurationError where the log has no transactions (embedded). `start` is asked only for partitions
         that have no committed offset; the others go on there."""
