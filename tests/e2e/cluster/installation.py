@@ -93,7 +93,7 @@ def wait_until_kv_is_at_the_end(system: MemorySystem, worker: Running | None = N
     wait_until(
         lambda: all(kv_positions(system).get(number, 0) >= end for number, end in goal.items()),
         f"kv at {goal}; it is at {kv_positions(system)}",
-        worker and worker.process,
+        None if worker is None else worker.process,
     )
 
 
@@ -105,7 +105,7 @@ def wait_until_the_group_is_at_the_end(system: MemorySystem, group: str, worker:
         now = committed(system, group)
         return all(now.get(number, 0) >= end for number, end in goal.items())
 
-    wait_until(there, f"{group} at {goal}", worker and worker.process)
+    wait_until(there, f"{group} at {goal}", None if worker is None else worker.process)
 
 
 def committed(system: MemorySystem, group: str) -> dict[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from functools import partial
 
 from soma_cli.core.memory import MemoryState
 from soma_cli.core.ports import IndexQuery
@@ -13,6 +14,7 @@ from soma_cli.core.text import text_of
 from tests.e2e.cluster.end_state import check_index, check_table_and_journal
 from tests.e2e.cluster.installation import Cluster
 from tests.e2e.cluster.load import Load, Stream
+from tests.e2e.conftest import Running
 from tests.services.embedding_server import embed, running_embedding_server
 
 KILLS = 4
@@ -31,7 +33,7 @@ def test_each_live_memory_has_the_vector_of_its_newest_version(cluster: Cluster)
             running = {name: cluster.consume(name) for name in names}
             with Load(system, Stream(SEED, memories=600), 150) as load:
                 for name in rng.sample(KILLED * KILLS, len(KILLED) * KILLS):
-                    load.wait_for(lambda worker=running[name]: worker.stderr != "")
+                    load.wait_for(partial(_has_spoken, running[name]))
                     time.sleep(rng.uniform(0.0, 1.5))
                     running[name].signal(signal.SIGKILL)
                     running[name].wait()
@@ -59,3 +61,8 @@ def _check_vector_is_of_the_newest_text(system: MemorySystem, state: MemoryState
     query = IndexQuery(mode="dense", text="", embedding=vector, limit=5)
     scores = {hit.id: hit.score for hit in system.adapters.index.search(query)}
     assert scores.get(state.id, 0.0) > 0.9999, f"{state.id} has the vector of another text: {scores}"
+
+
+def _has_spoken(worker: Running) -> bool:
+    """What a worker says first, it says when it is at work."""
+    return worker.stderr != ""
