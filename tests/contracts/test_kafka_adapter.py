@@ -358,9 +358,13 @@ def test_partitions_that_go_to_another_can_be_committed_first(
     first = log.consumer(group, EVENTS_TOPIC, from_beginning, revoked)
     drain(first, 30)
     second = log.consumer(group, EVENTS_TOPIC, from_beginning)
-    while not told or not second.assigned():
-        first.poll(10, 0.05)
-        second.poll(10, 0.05)
+
+    def handed_over() -> bool:
+        for member in (first, second):
+            member.poll(10, 0.05)
+        return bool(told and second.assigned())
+
+    until(handed_over)
     assert second.assigned() == told[0]
     assert {partition: item.offset for partition, item in log.committed(group, EVENTS_TOPIC).items()} == dict.fromkeys(
         told[0], 3
@@ -392,6 +396,18 @@ def copy(copier: Copier, runs: list[Run]) -> None:
         for item in records_of(runs)
     ]
     copier.publish(copies, {run.partition: run.end for run in runs})
+
+
+def batch(copier: Copier, limit: int) -> list[Run]:
+    found: list[Run] = []
+
+    def came() -> bool:
+        with suppress(ServiceUnavailable):
+            found.extend(copier.poll(limit, 0.2))
+        return bool(found)
+
+    until(came)
+    return found
 
 
 def published(copier: Copier, runs: list[Run]) -> bool:
@@ -459,12 +475,10 @@ def test_aborted_is_unseen(settings: LogSettings, log: KafkaEventLog, group: str
 
 
 ZOMBIE = """
-from tests.contracts.test_kafka_adapter import copy, copy_until, from_beginning
+from tests.contracts.test_kafka_adapter import batch, copy, copy_until, from_beginning
 log = LOGS[ADAPTER](PLACE)
 copier = log.copier(ARGUMENTS[0], EVENTS_TOPIC, from_beginning)
-runs = []
-while not runs:
-    runs = copier.poll(100, 0.2)
+runs = batch(copier, 100)
 print(sum(len(run.records) for run in runs), flush=True)
 while not Path(ARGUMENTS[1]).exists():
     time.sleep(0.01)
@@ -491,8 +505,7 @@ def test_zombies_are_fenced(place: Path, settings: LogSettings, log: KafkaEventL
     (place / "go").touch()
     process.send_signal(signal.SIGCONT)
     assert process.stdout.readline() == "Fenced\n"
-    while process.poll() is None:
-        copier.poll(10, 0.05)
+    until(lambda: copier.poll(10, 0.05) == [] and process.poll() is not None)
     assert output(process) == ""
     assert len(everything(log, AUDIT_TOPIC)) == 90
     copier.close()
@@ -527,13 +540,9 @@ def test_a_publish_without_an_answer_is_settled_by_the_next(paused: KafkaCluster
     log = KafkaEventLog(replace(own(paused), session_timeout_s=30))
     log.append(many(20))
     copier = log.copier(group, EVENTS_TOPIC, from_beginning)
-    runs: list[Run] = []
-    while not runs:
-        runs = copier.poll(10, 0.2)
-    until(lambda: published(copier, runs))
-    runs = []
-    while not runs:
-        runs = copier.poll(10, 0.2)
+    first = batch(copier, 10)
+    until(lambda: published(copier, first))
+    runs = batch(copier, 10)
     paused.pause()
     with pytest.raises(ServiceUnavailable):
         copy(copier, runs)
