@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import psycopg
 import pytest
+import redis
+from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner, Result
 
+from soma_cli.bench.cluster.rows import CLUSTER, CLUSTER_LONG
 from soma_cli.bench.comparison import Comparison, NotHere, Target, measure
 from soma_cli.bench.suite import BENCHMARKS, LONG, run
 from soma_cli.main import app
 
+ROOT = Path(__file__).parents[2]
 IN_PROCESS = [name for name in BENCHMARKS if name not in ("help", "store", "get", "idle-cpu", "idle-memory")]
 HEAVY = {
     "soma_cli.bench", "soma_cli.core.system", "soma_cli.core.results", "soma_cli.core.settings", "soma_cli.core.ports",
@@ -79,6 +86,106 @@ def test_every_row_measures_something(name: str, temporary: Path) -> None:
     assert row.soma is not None
     assert row.soma > 0
     assert row.met is not None
+
+
+@pytest.fixture
+def cluster(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, kafka_address: str, postgres_dsn: str, redis_url: str
+) -> Servers:
+    """The settings of a cluster in the environment, and what there is on its servers."""
+    servers = Servers(kafka_address, postgres_dsn, redis_url)
+    for name, value in servers.environment.items():
+        monkeypatch.setenv(name, value)
+    return servers
+
+
+class Servers:
+    """The shared servers, of which this test has a database alone."""
+
+    def __init__(self, kafka: str, dsn: str, redis_url: str) -> None:
+        self._admin = AdminClient({"bootstrap.servers": kafka})
+        self._dsn, self._redis_url = dsn, redis_url
+        self.environment = {
+            "SOMA_PROFILE": "cluster",
+            "SOMA_LOG__BOOTSTRAP_SERVERS": kafka,
+            "SOMA_LOG__REPLICATION_FACTOR": "1",
+            "SOMA_LOG__PARTITIONS": "2",
+            "SOMA_STORE__DSN": dsn,
+            "SOMA_CACHE__URL": redis_url,
+            "SOMA_REGISTRY__KIND": "files",
+        }
+
+    def made(self) -> set[str]:
+        """Topics, groups, schemas and keys of benchmarks; all that measure on these servers are in this file."""
+        found = {topic for topic in self._admin.list_topics(timeout=30).topics if topic.startswith("soma_bench_")}
+        groups = self._admin.list_consumer_groups().result(30).valid or []
+        found |= {group.group_id for group in groups if group.group_id.startswith("soma_bench_")}
+        with redis.Redis.from_url(self._redis_url) as client:
+            found |= {key.decode() for key in client.scan_iter(match="soma_bench_*")}
+        return found | self.schemas()
+
+    def check_nothing_is_left(self) -> None:
+        """Brokers hear a moment later that topics are gone."""
+        deadline = time.monotonic() + 30
+        while (left := self.made()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert left == set()
+
+    def schemas(self) -> set[str]:
+        with psycopg.connect(self._dsn) as connection:
+            rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'soma_bench_%'").fetchall()
+        return {row[0] for row in rows}
+
+
+CHEAP = "produce-0.2k,ack,consume,apply,one-by-one,follow,visible-500,compare,rebuild,cache,by-key,worker-cost"
+
+
+def test_the_rows_of_a_cluster_and_nothing_left_behind(cluster: Servers, temporary: Path) -> None:
+    done = bench("--only", CHEAP, "-o", "json")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    rows = {row["name"]: row for row in report["rows"]}
+    assert list(rows) == [name for name in CLUSTER if name in CHEAP.split(",")]
+    assert [row["note"] for row in rows.values()] == [""] * len(rows)
+    assert all(row["soma"] > 0 for row in rows.values())
+    assert {name for name, row in rows.items() if row["baseline"] is None} == {"visible-500", "worker-cost", "compare"}
+    assert all(row["baseline_is"] for row in rows.values() if row["baseline"] is not None)
+    assert {name for name, row in rows.items() if row["met"] is None} == {"consume", "visible-500", "worker-cost"}
+    assert rows["visible-500"]["soma"] == rows["visible-500"]["more"]["p95 ms"]
+    assert {"Kafka", "PostgreSQL", "Redis"} == report["servers"].keys()
+    cluster.check_nothing_is_left()
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_benchmark_that_is_ended_takes_its_things_away(cluster: Servers, temporary: Path) -> None:
+    """The million events of a long run are never all there when the signal comes."""
+    environment = {**os.environ, **cluster.environment, "TMPDIR": str(temporary)}
+    command = [sys.executable, "-m", "soma_cli", "bench", "--only", "memory"]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with subprocess.Popen(command, cwd=temporary, env={**environment, "PYTHONPATH": str(ROOT)}) as process:
+            deadline = time.monotonic() + 120
+            while not cluster.made() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(number)
+            assert process.wait(120) != 0
+        cluster.check_nothing_is_left()
+        assert list(temporary.iterdir()) == []
+
+
+def test_an_unknown_row_of_a_cluster_is_refused_with_its_rows(cluster: Servers) -> None:
+    done = bench("--only", "append")
+    assert done.exit_code == 2
+    assert all(name in done.stderr for name in [*CLUSTER, *CLUSTER_LONG])
+
+
+def test_a_server_that_is_away_is_told_before_anything_is_measured(
+    cluster: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOMA_STORE__DSN", "postgresql://soma@127.0.0.1:1/soma")
+    done = bench("--only", "ack")
+    assert done.exit_code == 4
+    assert "store.dsn" in done.stderr
+    assert "measuring" not in done.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="read from /proc")

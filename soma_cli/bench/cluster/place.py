@@ -16,15 +16,23 @@ from psycopg.sql import SQL, Identifier
 
 from soma_cli.bench.cluster.servers import kafka_client
 from soma_cli.bench.comparison import NotHere, Workload
-from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.record import (
+    AUDIT_TOPIC,
+    DEAD_LETTER_TOPIC,
+    EVENTS_TOPIC,
+    LATEST_TOPIC,
+    REQUESTS_TOPIC,
+    RESPONSES_TOPIC,
+)
 from soma_cli.core.settings import IndexSettings, Settings
 from soma_cli.core.system import MemorySystem
 
 _ANSWER_S = 30.0
+_TOPICS = (EVENTS_TOPIC, AUDIT_TOPIC, LATEST_TOPIC, REQUESTS_TOPIC, RESPONSES_TOPIC, DEAD_LETTER_TOPIC)
 
 
 class Place:
-    """`settings` have new topics, and no tables yet; each `tables` makes a new schema, with groups of its own, so that
+    """`settings` name new topics, and no tables yet; each `tables` makes a new schema, with groups of its own, so that
     a round may follow the same topics from the start."""
 
     def __init__(self, workload: Workload) -> None:
@@ -38,6 +46,9 @@ class Place:
             index=IndexSettings(),
         )
         self._schemas: list[str] = []
+
+    def make_topics(self) -> None:
+        """Raises ServiceUnavailable, ConfigurationError (a missing right)."""
         with MemorySystem(self.settings) as system:
             system.adapters.log.provision()
 
@@ -85,12 +96,13 @@ class Place:
                 connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(schema)))
 
     def _remove_topics(self) -> None:
+        """All that there may be, listed or not: those that are being made when the benchmark is ended are not yet."""
         admin = AdminClient(kafka_client(self._given))
-        topics = [topic for topic in admin.list_topics(timeout=_ANSWER_S).topics if topic.startswith(f"{self.name}.")]
+        topics = [self.settings.log.topic_prefix + topic for topic in _TOPICS]
         known = admin.list_consumer_groups().result(_ANSWER_S).valid
         groups = [group.group_id for group in known or () if group.group_id.startswith(self.name)]
         asked = {**(admin.delete_consumer_groups(groups) if groups else {})}
-        asked |= admin.delete_topics(topics) if topics else {}
+        asked |= admin.delete_topics(topics)
         for answer in asked.values():
             with suppress(KafkaException):
                 answer.result(_ANSWER_S)
@@ -106,10 +118,9 @@ class Place:
 @contextmanager
 def place(workload: Workload) -> Iterator[Place]:
     """A place that is taken away at the end, whatever happens meanwhile."""
-    made: Place | None = None
+    made = Place(workload)
     try:
-        made = Place(workload)
+        made.make_topics()
         yield made
     finally:
-        if made is not None:
-            made.remove()
+        made.remove()
