@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from soma_cli.commands.options import MOST, FormatOption, open_system, output_of
-from soma_cli.commands.worker_status import StatusLine, stopped_by_signals, tell
+from soma_cli.commands.worker_status import StatusLine, StoppedEarly, stopped_by_signals, tell
 from soma_cli.output import Format, Output
 
 if TYPE_CHECKING:
     from soma_cli.core.results import ConsumeResult
+    from soma_cli.core.workers.loop import Worker
 
 
 class WorkerName(StrEnum):
@@ -75,36 +78,44 @@ def consume(
         metrics = None if metrics_port is None else system.admin.metrics_server(names, metrics_port)
         if metrics is not None:
             tell(f"metrics and health at {metrics.url}")
-        workers = [
-            system.admin.worker(
-                name,
-                until_end=until_end,
-                max_events=max_events,
-                start=start,
-                batch_size=batch_size,
-                max_rejects=max_rejects,
-                report=status.show,
-                observer=None if metrics is None else metrics.observer,
-            )
-            for name in names
-        ]
-        with status, stopped_by_signals(workers, system.settings.worker.drain_timeout_s) as why:
+
+        def make() -> list[Worker]:
+            return [
+                system.admin.worker(
+                    name,
+                    until_end=until_end,
+                    max_events=max_events,
+                    start=start,
+                    batch_size=batch_size,
+                    max_rejects=max_rejects,
+                    report=status.show,
+                    observer=None if metrics is None else metrics.observer,
+                )
+                for name in names
+            ]
+
+        workers: list[Worker] = []
+        stop = threading.Event()
+        with status, stopped_by_signals(workers, stop, system.settings.worker.drain_timeout_s) as why:
             try:
+                with suppress(StoppedEarly):
+                    # Who asks for the end that the log has now wants to know where there is none to be had.
+                    workers += make() if until_end else system.admin.begin_workers(make, stop, tell)
                 system.admin.run_workers(workers)
             finally:
                 status.close()
                 if metrics is not None:
                     metrics.close()
-                elapsed_s = round(time.monotonic() - began, 3)
-                _summarise(output, [each.result(elapsed_s) for each in workers], len(names) > 1)
+                _summarise(output, names, workers, time.monotonic() - began)
         tell(f"{worker.value} stopped: {why() or ('reached the end' if until_end else 'read enough')}")
 
 
-def _summarise(output: Output, results: list[ConsumeResult], several: bool) -> None:
-    """A list for `all`, one object for one worker."""
-    if several:
+def _summarise(output: Output, names: list[str], workers: list[Worker], elapsed_s: float) -> None:
+    """A list for `all`, one object for one worker; nothing where there was none to report on."""
+    results = [each.result(round(elapsed_s, 3)) for each in workers]
+    if len(names) > 1 and results:
         output.rows(results, _show_all, lambda result: result.worker)
-    else:
+    elif results:
         output.result(results[0], lambda: _show(results[0]))
 
 

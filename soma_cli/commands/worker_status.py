@@ -109,16 +109,26 @@ def _line(status: Status) -> str:
     return f"{text}; {status.detail}" if status.detail else text
 
 
+class StoppedEarly(BaseException):
+    """Told to stop before there was a worker; whatever it waits for, nothing is lost by leaving it."""
+
+
 @contextmanager
-def stopped_by_signals(workers: Sequence[Worker], drain_timeout_s: float) -> Iterator[Callable[[], str]]:
-    """The first SIGTERM or SIGINT lets the workers finish the batch in hand; a second one, or the drain running out
-    of time, ends the process at once. Yields a function that tells which signal came, if one did."""
+def stopped_by_signals(
+    workers: Sequence[Worker], stop: threading.Event, drain_timeout_s: float
+) -> Iterator[Callable[[], str]]:
+    """The first SIGTERM or SIGINT sets `stop` and lets the workers finish the batch in hand; a second one, or the drain
+    running out of time, ends the process at once. `workers` may be filled later: until then there is nothing to finish,
+    and the signal raises StoppedEarly. Yields a function that tells which signal came, if one did."""
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
         if len(received) > 1:
             os._exit(128 + number)
+        stop.set()
+        if not workers:
+            raise StoppedEarly
         for worker in workers:
             worker.stop.set()
         timer = threading.Timer(drain_timeout_s, _give_up, args=(number, drain_timeout_s))

@@ -6,6 +6,7 @@ with create_memory_system() as soma:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -278,6 +279,17 @@ class Administration:
             report=report,
             observer=observer,
         )
+
+    def begin_workers(
+        self, make: Callable[[], list[Worker]], stop: threading.Event, tell: Callable[[str], None]
+    ) -> list[Worker]:
+        """The workers that `make` makes, tried again while a server is away; none where `stop` was set first.
+
+        `tell` is given each failure, with the pause before the next try.
+        """
+        from soma_cli.core.workers.starting import when_servers_answer
+
+        return when_servers_answer(make, self._settings.worker, stop, tell) or []
 
     def run_workers(self, workers: Sequence[Worker]) -> None:
         """Run workers of one process together until they end; the first failure stops all, and is raised."""

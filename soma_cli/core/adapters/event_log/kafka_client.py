@@ -19,6 +19,7 @@ from confluent_kafka import KafkaError, KafkaException
 from soma_cli.core.adapters.event_log.kafka_listener import mismatch
 from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError, ValueRefused
 from soma_cli.core.settings import LogSettings
+from soma_cli.core.settings_catalogue import without_password
 
 LOGGER = logging.getLogger("soma.kafka")
 """The client library's own words. They reach a terminal only where someone attaches a handler."""
@@ -29,7 +30,7 @@ LOGGER.addFilter(lambda line: "enable.gapless.guarantee" not in line.getMessage(
 _SECURITY = {KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED}
 _SECURITY |= {KafkaError.UNSUPPORTED_SASL_MECHANISM, KafkaError.ILLEGAL_SASL_STATE}
 _RIGHTS = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Read, Write, Describe and DescribeConfigs on the topic",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Read, Write, Describe and DescribeConfigs on the topic, Create to make it",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the consumer group",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "Describe and IdempotentWrite on the cluster",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Write and Describe on the transactional id",
@@ -37,6 +38,7 @@ _RIGHTS = {
 _MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_ID}
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
 _WRONG = {KafkaError._INVALID_ARG, KafkaError.POLICY_VIOLATION, KafkaError.UNSUPPORTED_VERSION}
+_SERVERS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.%]+\])(:\d{1,5})?")
 _AROUND_THE_REASON = re.compile(r"^(\S+://)?\S+:\d+/\w+: |Connect to \S+ failed: | \(after \d+ms in state .*$")
 T = TypeVar("T")
 
@@ -73,6 +75,11 @@ class KafkaClient:
             raise ConfigurationError(
                 "log.kind is kafka, but there is no log.bootstrap_servers",
                 hint="set log.bootstrap_servers (SOMA_LOG__BOOTSTRAP_SERVERS) to host:port of a broker",
+            )
+        if not all(_SERVERS.fullmatch(server.strip()) for server in settings.bootstrap_servers.split(",")):
+            raise ConfigurationError(
+                f"log.bootstrap_servers is {without_password(settings.bootstrap_servers)}, which is no list of brokers",
+                hint="write host:port, several separated by commas; how to talk to them is log.security.protocol",
             )
         self.settings = settings
         self.servers = settings.bootstrap_servers
