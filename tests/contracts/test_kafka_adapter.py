@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
 from soma_cli.core.errors import ConfigurationError, LogBehind, ServiceUnavailable, SomaError, ValueRefused
 from soma_cli.core.ports import Consumer, Copier, Fenced, Run
-from soma_cli.core.record import AUDIT_TOPIC, DEAD_LETTER_TOPIC, EVENTS_TOPIC, NewRecord, Record
+from soma_cli.core.record import AUDIT_TOPIC, DEAD_LETTER_TOPIC, EVENTS_TOPIC, NewRecord, Position, Record
 from soma_cli.core.settings import LogSettings
 from tests.contracts.adapters import kafka_settings
 from tests.contracts.events import everything, new_record
@@ -310,11 +310,7 @@ def test_a_start_that_the_log_does_not_hold_is_an_error(
     settings: LogSettings, log: KafkaEventLog, group: str, offset: int, error: type[SomaError]
 ) -> None:
     position = log.append(of_one_key(10))[5].position
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
-    alter(admin, settings.topic_prefix + EVENTS_TOPIC, "cleanup.policy", "delete")  # else the broker refuses
-    deleted = TopicPartition(settings.topic_prefix + EVENTS_TOPIC, position.partition, position.offset)
-    for future in admin.delete_records([deleted]).values():
-        future.result(10)
+    delete_before(settings, position)
     assert log.bounds(EVENTS_TOPIC)[position.partition].beginning == 5
     assert [item.offset for item in everything(log)] == [5, 6, 7, 8, 9]
     ends = log.bounds(EVENTS_TOPIC)
@@ -325,6 +321,29 @@ def test_a_start_that_the_log_does_not_hold_is_an_error(
         with pytest.raises(error):
             drain(consumer, 1)
     consumer.close()
+
+
+def test_records_that_are_deleted_while_it_reads_are_an_error(
+    settings: LogSettings, log: KafkaEventLog, group: str
+) -> None:
+    """The brokers say so, not the look at the bounds before a start; the reader never goes on by itself elsewhere."""
+    position = log.append(of_one_key(10))[5].position
+    consumer = log.consumer(group, EVENTS_TOPIC, from_beginning)
+    assert len(drain(consumer, 10)) == 10
+    delete_before(settings, position)
+    consumer.seek(position.partition, 1)
+    with pytest.raises(ConfigurationError) as found:
+        drain(consumer, 1)
+    assert found.value.code == "offset_out_of_range"
+    consumer.close()
+
+
+def delete_before(settings: LogSettings, position: Position) -> None:
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
+    alter(admin, settings.topic_prefix + EVENTS_TOPIC, "cleanup.policy", "delete")  # else the broker refuses
+    deleted = TopicPartition(settings.topic_prefix + EVENTS_TOPIC, position.partition, position.offset)
+    for future in admin.delete_records([deleted]).values():
+        future.result(10)
 
 
 def test_a_start_that_fails_for_a_while_is_asked_again(log: KafkaEventLog, group: str) -> None:

@@ -32,7 +32,7 @@ _SECURITY |= {KafkaError.UNSUPPORTED_SASL_MECHANISM, KafkaError.ILLEGAL_SASL_STA
 _RIGHTS = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "Read, Write, Describe and DescribeConfigs on the topic, Create to make it",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "Read on the consumer group",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "Describe and IdempotentWrite on the cluster",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "Write on the topic (before Kafka 2.8 IdempotentWrite on the cluster)",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Write and Describe on the transactional id",
 }
 _MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_ID}

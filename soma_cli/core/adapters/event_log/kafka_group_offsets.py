@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from confluent_kafka import Consumer, TopicPartition
 
 from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble, bounded
+from soma_cli.core.errors import ConfigurationError
 from soma_cli.core.ports import Committed
 
 _CLOSE_S = 1.0
@@ -50,7 +51,7 @@ class GroupOffsets:
         with asking.turn:
             found = self._client.reach(
                 lambda timeout_s: asking.consumer.committed(items, timeout_s),
-                lambda: asking.consumer.poll(0),
+                lambda: self._listen(asking, what),
                 asking.trouble,
                 what,
                 _STABLE_S if stable else None,
@@ -59,6 +60,15 @@ class GroupOffsets:
         if unsettled is not None:
             raise self._client.error(unsettled, asking.trouble, what)
         return {item.partition: _committed(item) for item in found if item.offset >= 0}
+
+    def _listen(self, asking: Asking, what: str) -> None:
+        """A coordinator that may not be asked for is asked for again and again; only a poll tells why."""
+        message = asking.consumer.poll(0)
+        refused = None if message is None or message.error() is None else message.error()
+        if refused is not None:
+            error = self._client.error(refused, asking.trouble, what)
+            if isinstance(error, ConfigurationError):
+                raise error
 
     def _asked(self, group: str, stable: bool) -> Asking:
         with self._lock:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from confluent_kafka.admin import AclOperation, TopicDescription  # type: ignore[attr-defined]
 
 from soma_cli.core.adapters.event_log.kafka_cluster import TOPICS, KafkaCluster
 from soma_cli.core.adapters.event_log.kafka_topics import differences
-from soma_cli.core.errors import SomaError
+from soma_cli.core.errors import ConfigurationError, SomaError
 from soma_cli.core.results import Finding
 
 _NEEDED = {AclOperation.READ: "Read", AclOperation.WRITE: "Write", AclOperation.DESCRIBE: "Describe"}
@@ -40,10 +40,19 @@ def _topics(cluster: KafkaCluster) -> Iterator[Finding]:
     for topic in TOPICS:
         if topic not in existing:
             yield Finding(f"topic {topic}", "error", "it is not there, or this user may not see it", "run `soma init`")
-    yield from differences(cluster, existing)
+    yield from _policies(cluster, existing)
     for topic, description in cluster.describe(existing, rights=True).items():
         yield from _replicas(topic, description, cluster.client.servers)
         yield from _rights(topic, description)
+
+
+def _policies(cluster: KafkaCluster, topics: Sequence[str]) -> Iterable[Finding]:
+    try:
+        return list(differences(cluster, topics))
+    except ConfigurationError as error:
+        if error.code != "not_authorized":
+            raise
+        return [Finding("topics", "warning", f"their policies are not known: {error.message}", error.hint)]
 
 
 def _replicas(topic: str, description: TopicDescription, servers: str) -> Iterator[Finding]:

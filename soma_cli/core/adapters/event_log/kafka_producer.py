@@ -47,6 +47,8 @@ class Delivery:
     """What became of the records of one `append`. Reports come in any thread that polls the producer."""
 
     def __init__(self, count: int) -> None:
+        self.first = False
+        """Whether the producer had sent nothing before."""
         self._placed: list[tuple[int, int, int] | None] = [None] * count
         self.reported: list[int] = []
         self.failures: list[KafkaError] = []
@@ -92,8 +94,8 @@ class KafkaAppender:
             return []
         names = {topic: self._client.on_broker(topic) for topic in {record.topic for record in records}}
         self._refuse(records)
-        producer = self._producer(records)
         delivery = Delivery(len(records))
+        producer = self._producer(records, delivery)
         heard = self._trouble.count
         sent = self._send(producer, records, names, delivery)
         self._wait(producer, delivery, sent)
@@ -126,10 +128,10 @@ class KafkaAppender:
             error.details["uncertain"] = False
             raise
 
-    def _producer(self, records: Sequence[NewRecord]) -> Producer:
+    def _producer(self, records: Sequence[NewRecord], delivery: Delivery) -> Producer:
         bulk = len(records) >= _BULK
         with self._lock:
-            new = bulk not in self._made
+            delivery.first = new = bulk not in self._made
             if new:
                 plain = self._one_shot and len(records) == 1
                 configuration = self._configuration(idempotent=not plain, linger_ms=_LINGER_MS if bulk else 0)
@@ -220,7 +222,8 @@ class KafkaAppender:
         what = f"appending to {', '.join(sorted(names))}"
         error = self._client.error(real[0], self._trouble, what) if real else self._silence(names, what)
         refused = all(failure.code() in _NEVER_APPENDED for failure in delivery.failures)
-        uncertain = delivery.some_placed or disturbed or len(delivery.reported) < sent or not refused
+        unsure = delivery.some_placed or disturbed or len(delivery.reported) < sent or not refused
+        uncertain = unsure and not (delivery.first and _got_no_id(real))
         error.details["uncertain"] = uncertain
         if uncertain:
             error.message += "; the outcome is unknown: what was sent may have been appended all the same"
@@ -237,6 +240,11 @@ class KafkaAppender:
     def close(self) -> None:
         with self._lock:
             self._made.clear()
+
+
+def _got_no_id(failures: Sequence[KafkaError]) -> bool:
+    """Whether the brokers gave the producer no id, without which it sends nothing."""
+    return bool(failures) and failures[0].code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED
 
 
 def _serve(producer: Producer, delivery: Delivery, timeout_s: float) -> None:

@@ -17,6 +17,8 @@ from soma_cli.core.record import Record
 _CHUNK = 2000
 _PREFETCH_KBYTES = 16_384
 _KEPT = 4
+_NO_TROUBLE = {KafkaError._PARTITION_EOF, KafkaError.GROUP_AUTHORIZATION_FAILED}
+"""The client looks up the group that it must be given, though a reader is in none: whether it may does not matter."""
 READING = {
     "isolation.level": "read_committed",
     "auto.offset.reset": "error",
@@ -80,7 +82,7 @@ class KafkaReaders:
             chunk = [first, *reader.consumer.consume(_CHUNK, 0)]
             for message in chunk:
                 error = message.error()
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                if error is not None and error.code() not in _NO_TROUBLE:
                     raise self._client.error(error, reader.trouble, what)
             reader.trouble.over()
             yield chunk
@@ -119,8 +121,9 @@ def _records(
     records: list[Record] = []
     for message in chunk:
         offset = message.offset() or 0
-        if message.error() is not None:
-            if offset >= behind:
+        error = message.error()
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF and offset >= behind:
                 return records, True
             continue
         if offset >= behind:
