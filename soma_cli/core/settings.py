@@ -73,7 +73,7 @@ class LogSettings:
     group_prefix: str = field(
         default="soma",
         metadata=about(
-            "Put before the name of every consumer group.",
+            "Put before the name of every consumer group, behind `log.topic_prefix`.",
             pattern=r"[A-Za-z0-9._-]+",
             pattern_doc="letters, digits, `.`, `_`, `-`",
         ),

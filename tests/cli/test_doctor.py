@@ -146,13 +146,13 @@ def test_a_damaged_page_of_the_log_is_found(whole: Path) -> None:
 def test_an_index_of_the_store_that_misses_rows_is_found_with_deep(whole: Path) -> None:
     with sqlite3.connect(whole / "store.sqlite3") as connection:
         connection.execute("PRAGMA writable_schema=ON")
-        definition = "CREATE INDEX memories_by_version ON memories (created_at)"
-        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'memories_by_version'", (definition,))
+        definition = "CREATE INDEX memories_by_time ON memories (created_at, version)"
+        connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'memories_by_time'", (definition,))
     connection.close()
     assert unwell(findings(whole)) == {}
     found = findings(whole, "--deep")
     assert unwell(found) == {"store": "error"}
-    assert "is damaged: row 1 missing from index memories_by_version; row 2" in found["store"]["message"]
+    assert "is damaged: row 1 missing from index memories_by_time; row 2" in found["store"]["message"]
 
 
 def test_an_index_that_cannot_be_read_is_one_error(whole: Path) -> None:

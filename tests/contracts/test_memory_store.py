@@ -14,7 +14,7 @@ from soma_cli.core.memory import Outcome
 from soma_cli.core.ports import Access, Batch, MemoryStore, PositionMismatch
 from soma_cli.core.record import EVENTS_TOPIC, Position, Record
 from soma_cli.core.serialization import serialize
-from tests.contracts.events import TOPIC_ID, batch, event_value, raw_record, record, run, uid
+from tests.contracts.events import FIRST_INSTANT, TOPIC_ID, batch, event_value, raw_record, record, run, uid
 from tests.contracts.processes import output, start
 
 Open = Callable[[], MemoryStore]
@@ -379,6 +379,16 @@ def test_list_states_newest_version_first(store: MemoryStore) -> None:
     assert [state.version for state in store.list_states(namespace=None, since=since, limit=99)] == versions[:11]
     assert len(store.list_states(namespace="n0", since=None, limit=3)) == 3
     assert store.list_states(namespace=None, since=None, limit=0) == []
+
+
+def test_list_states_newest_first_across_partitions(store: MemoryStore) -> None:
+    """Offsets of two partitions say nothing of which is newer."""
+    later = record(0, 2, partition=1)._replace(appended_at=FIRST_INSTANT + 3_600_000_000)
+    store.apply(batch(record(0, 1), record(1, 1), record(2, 3)))
+    store.apply(batch(later))
+    for namespace in (None, "default"):
+        found = store.list_states(namespace=namespace, since=None, limit=2)
+        assert [state.id for state in found] == [uid(2), uid(3)]
 
 
 def test_stats_count_namespaces(store: MemoryStore) -> None:

@@ -32,8 +32,8 @@ COPIES = (AUDIT, LATEST)
 
 
 def group_name(settings: Settings, projection: str) -> str:
-    """The consumer group of a projection's workers."""
-    return f"{settings.log.group_prefix}-{projection}"
+    """The consumer group of a projection's workers. Installations with topics of their own have groups of their own."""
+    return f"{settings.log.topic_prefix}{settings.log.group_prefix}-{projection}"
 
 
 def registered_epoch(log: EventLog, store: MemoryStore, *, new_epoch: bool = False) -> int:

@@ -136,7 +136,7 @@ class MemoryStore(CanonicalTables, Protocol):
 
     def states(self, ids: Collection[str]) -> dict[str, MemoryState]: ...
     def list_states(self, *, namespace: str | None, since: int | None, limit: int) -> list[MemoryState]:
-        """Live memories, newest version first."""
+        """Live memories, newest first: by the append time of their state, then by version."""
         ...
 
     def scan_states(self, *, namespace: str | None = None, deleted: bool = False) -> Iterator[MemoryState]:

@@ -58,7 +58,7 @@ class Cluster(Soma):
         return create_memory_system(profile="cluster", data_dir=str(self.folder), **{**chosen, **overrides})
 
     def group(self, worker: str) -> str:
-        return f"{self._chosen['log.group_prefix']}-{worker}"
+        return f"{self.prefix}{self._chosen['log.group_prefix']}-{worker}"
 
     def consume(self, worker: str, *options: str) -> Running:
         return self.start("consume", worker, *options)

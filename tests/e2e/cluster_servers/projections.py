@@ -145,7 +145,7 @@ def passed_by_all(
 ) -> None:
     """Wait until all have passed the end that the log has now."""
     ends = {number: bounds.end for number, bounds in system.adapters.log.bounds(EVENTS_TOPIC).items()}
-    group = soma.settings["SOMA_LOG__GROUP_PREFIX"]
+    group = soma.settings["SOMA_LOG__TOPIC_PREFIX"] + soma.settings["SOMA_LOG__GROUP_PREFIX"]
     topic_id = system.adapters.log.topic_id(EVENTS_TOPIC)
 
     def committed(name: str) -> Mapping[int, int]:

@@ -63,14 +63,14 @@ FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b)
 
 -- name: list_all
 SELECT id, namespace, payload_json, importance, created_at, updated_at, version, last_event_id, model_revision, deleted
-FROM memories WHERE NOT deleted AND updated_at >= %b ORDER BY version DESC LIMIT %s;
+FROM memories WHERE NOT deleted AND updated_at >= %b ORDER BY updated_at DESC, version DESC LIMIT %s;
 
 -- name: list_namespace
 SELECT id, namespace, payload_json, importance, created_at, updated_at, version, last_event_id, model_revision, deleted
 FROM memories
 WHERE NOT deleted AND updated_at >= %(since)b AND namespace = %(namespace)s
 AND left(namespace, 200) = left(%(namespace)s, 200)
-ORDER BY version DESC LIMIT %(limit)s;
+ORDER BY updated_at DESC, version DESC LIMIT %(limit)s;
 
 -- name: scan
 SELECT id, namespace, payload_json, importance, created_at, updated_at, version, last_event_id, model_revision, deleted

@@ -42,11 +42,13 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: list_all
 SELECT id, namespace, payload, importance, created_at, updated_at, version, last_event_id, model_revision, deleted
-FROM memories WHERE NOT deleted AND updated_at >= ? ORDER BY version DESC LIMIT ?;
+FROM memories WHERE NOT deleted AND updated_at >= ?
+ORDER BY updated_at DESC, version DESC LIMIT ?;
 
 -- name: list_namespace
 SELECT id, namespace, payload, importance, created_at, updated_at, version, last_event_id, model_revision, deleted
-FROM memories WHERE NOT deleted AND updated_at >= ? AND namespace = ? ORDER BY version DESC LIMIT ?;
+FROM memories WHERE NOT deleted AND updated_at >= ? AND namespace = ?
+ORDER BY updated_at DESC, version DESC LIMIT ?;
 
 -- name: scan
 SELECT id, namespace, payload, importance, created_at, updated_at, version, last_event_id, model_revision, deleted

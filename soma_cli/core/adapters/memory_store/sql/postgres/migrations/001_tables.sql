@@ -30,9 +30,9 @@ CREATE TABLE memories (
     payload jsonb NOT NULL GENERATED ALWAYS AS (payload_json::jsonb) STORED
 );
 
-CREATE INDEX memories_by_version ON memories (version) WHERE NOT deleted;
+CREATE INDEX memories_by_time ON memories (updated_at, version) WHERE NOT deleted;
 -- of a namespace only the beginning: an index row has a limit of its own
-CREATE INDEX memories_by_namespace ON memories (left(namespace, 200), version) WHERE NOT deleted;
+CREATE INDEX memories_by_namespace ON memories (left(namespace, 200), updated_at, version) WHERE NOT deleted;
 
 -- The journal: one row a position; the bytes of an event as its log has them, also where they are no event of ours
 CREATE TABLE memory_events (
