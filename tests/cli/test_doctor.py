@@ -146,7 +146,7 @@ def test_a_damaged_page_of_the_log_is_found(whole: Path) -> None:
 def test_an_index_of_the_store_that_misses_rows_is_found_with_deep(whole: Path) -> None:
     with sqlite3.connect(whole / "store.sqlite3") as connection:
         connection.execute("PRAGMA writable_schema=ON")
-        definition = "CREATE INDEX memories_by_time ON memories (created_at, version)"
+        definition = "CREATE INDEX memories_by_time ON memories (importance, version)"
         connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = 'memories_by_time'", (definition,))
     connection.close()
     assert unwell(findings(whole)) == {}
