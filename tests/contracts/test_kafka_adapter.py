@@ -603,6 +603,44 @@ def test_gaps_of_compaction(settings: LogSettings, log: KafkaEventLog, group: st
     consumer.close()
 
 
+# --- partitions ---
+
+
+def test_a_key_lies_where_javas_clients_put_it(settings: LogSettings, log: KafkaEventLog) -> None:
+    """So does librdkafka's partitioner of that name, with which other programs may write."""
+    keys = [f"{number:036d}".encode() for number in range(40)] + [b"k" * length for length in range(40)]
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "partitioner": "murmur2_random"})
+    placed: dict[bytes, int] = {}
+    for key in keys:
+        producer.produce(
+            settings.topic_prefix + EVENTS_TOPIC,
+            b"v",
+            key,
+            on_delivery=lambda _, m: placed.update({m.key() or b"": m.partition() or 0}),
+        )
+    assert producer.flush(20) == 0
+    assert [placed[key] for key in keys] == log.partitions_of(EVENTS_TOPIC, keys)
+    assert len({*placed.values()}) == 3
+
+
+def test_receipts_tell_the_records_of_a_list_apart(log: KafkaEventLog) -> None:
+    """Of several topics and partitions, with and without keys, while other threads send with the same producer."""
+    records = [
+        NewRecord((EVENTS_TOPIC, AUDIT_TOPIC)[number % 2], b"%d" % (number % 7), b"%d" % number)
+        for number in range(600)
+    ]
+    records += [NewRecord(AUDIT_TOPIC, None, b"no key %d" % number) for number in range(6)]
+    noise = threading.Thread(target=lambda: [log.append(many(150)) for _ in range(5)])
+    noise.start()
+    receipts = [receipt for _ in range(3) for receipt in log.append(records)]
+    noise.join()
+    lying = {item.position: item for topic in (EVENTS_TOPIC, AUDIT_TOPIC) for item in everything(log, topic)}
+    assert len({receipt.position for receipt in receipts}) == 3 * len(records)
+    for record, receipt in zip(records * 3, receipts, strict=True):
+        found = lying[receipt.position]
+        assert (found.topic, found.key, found.value, found.appended_at) == (*record[:3], receipt.appended_at)
+
+
 # --- several threads ---------------------------------------------------------------------------------------------
 
 

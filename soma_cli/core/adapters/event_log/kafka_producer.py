@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, murmur2
 
 from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble, too_large
 from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster
@@ -43,35 +44,56 @@ _NEVER_APPENDED = {
 was purged while it waited in the queue, too, because it may have waited there for its second try."""
 
 
-class Delivery:
-    """What became of the records of one `append`. Reports come in any thread that polls the producer."""
+Report = Callable[[KafkaError | None, Message], None]
 
-    def __init__(self, count: int) -> None:
+
+class Delivery:
+    """What became of the records of one `append`. Reports come in any thread that polls the producer, in any order."""
+
+    def __init__(self) -> None:
         self.first = False
         """Whether the producer had sent nothing before."""
-        self._placed: list[tuple[int, int, int] | None] = [None] * count
-        self.reported: list[int] = []
         self.failures: list[KafkaError] = []
         self.fatal = False
+        self._placed: dict[str, list[tuple[int, int, int]]] = {}
 
-    def report(self, index: int, error: KafkaError | None, message: Message) -> None:
-        """A broker that has forgotten where a second try's first one went says that it is there, but not where."""
-        offset = message.offset()
-        if error is not None:
-            self.failures.append(error)
-        elif offset is None or offset < 0:
-            self.failures.append(KafkaError(KafkaError._NO_OFFSET, "the record is there, but not its offset"))
-        else:
-            self._placed[index] = (message.partition() or 0, offset, message.timestamp()[1])
-        self.reported.append(index)
+    def of(self, topic: str) -> Report:
+        """What takes the reports on the records of the topic. One for all of them: the records are told apart by where
+        they lie, because to make something for each would cost a quarter of the whole time."""
+        placed, failures = self._placed.setdefault(topic, []), self.failures
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            offset = message.offset()
+            if error is not None:
+                failures.append(error)
+            elif offset is None or offset < 0:
+                # So says a broker that has forgotten where the first try of a record went.
+                failures.append(KafkaError(KafkaError._NO_OFFSET, "the record is there, but not its offset"))
+            else:
+                placed.append((message.partition() or 0, offset, message.timestamp()[1]))
+
+        return report
+
+    @property
+    def reported(self) -> int:
+        return len(self.failures) + sum(map(len, self._placed.values()))
 
     @property
     def some_placed(self) -> bool:
-        return any(at is not None for at in self._placed)
+        return any(self._placed.values())
 
-    def receipts(self, records: Sequence[NewRecord]) -> list[Appended]:
-        pairs = zip(records, self._placed, strict=True)
-        return [Appended(Position(record.topic, at[0], at[1]), at[2] * 1000) for record, at in pairs if at is not None]
+    def receipts(self, records: Sequence[NewRecord], partitions: Sequence[int]) -> list[Appended]:
+        """Within a partition the records lie in the order in which they were sent."""
+        rows = {
+            (topic, partition): iter(list(lying))
+            for topic, placed in self._placed.items()
+            for partition, lying in groupby(sorted(placed), key=itemgetter(0))
+        }
+        found = (next(rows[record.topic, partition]) for record, partition in zip(records, partitions, strict=True))
+        return [
+            Appended(Position(record.topic, partition, offset), at_ms * 1000)
+            for record, (partition, offset, at_ms) in zip(records, found, strict=True)
+        ]
 
 
 class KafkaAppender:
@@ -94,14 +116,15 @@ class KafkaAppender:
             return []
         names = {topic: self._client.on_broker(topic) for topic in {record.topic for record in records}}
         self._refuse(records)
-        delivery = Delivery(len(records))
+        partitions = self._partitions(records)
+        delivery = Delivery()
         producer = self._producer(records, delivery)
         heard = self._trouble.count
-        sent = self._send(producer, records, names, delivery)
+        sent = self._send(producer, zip(records, partitions, strict=True), names, delivery)
         self._wait(producer, delivery, sent)
-        if delivery.failures or len(delivery.reported) < len(records):
+        if delivery.failures or delivery.reported < len(records):
             raise self._failed(delivery, names, sent, self._trouble.count > heard)
-        return delivery.receipts(records)
+        return delivery.receipts(records, partitions)
 
     def _refuse(self, records: Sequence[NewRecord]) -> None:
         """What can be refused is refused before anything is sent: later it would leave a prefix."""
@@ -119,6 +142,14 @@ class KafkaAppender:
                 raise ValueRefused(f"record {number} has no key, and {record.topic} is compacted", hint="give it one")
             if record.partition is not None:
                 self._cluster.check_partition(record.topic, record.partition)
+
+    def _partitions(self, records: Sequence[NewRecord]) -> list[int]:
+        """As Java's clients choose them by key; a record without one lies anywhere."""
+        counts = {topic: self._cluster.known(topic).partitions for topic in {record.topic for record in records}}
+        return [
+            (murmur2(key, counts[topic]) if key is not None else number % counts[topic]) if chosen is None else chosen
+            for number, (topic, key, _, _, chosen) in enumerate(records)
+        ]
 
     def _uncertain_is_false(self, topic: str) -> None:
         """The brokers are asked before anything is sent: where they do not answer, nothing was."""
@@ -138,7 +169,7 @@ class KafkaAppender:
                 self._made[bulk] = self._client.made(lambda: Producer(configuration))
             producer = self._made[bulk]
         if not new:
-            _serve(producer, Delivery(0), 0)  # what it heard since the last append
+            _serve(producer, Delivery(), 0)  # what it heard since the last append
         if new or self._trouble.last is not None:
             self._reach(producer, records[0].topic)
         return producer
@@ -164,7 +195,6 @@ class KafkaAppender:
             **self._client.configuration(self._trouble),
             **(safe if idempotent else plain),
             "acks": "all",
-            "partitioner": "murmur2_random",
             "linger.ms": linger_ms,
             "message.max.bytes": PRODUCER_BYTES,
             "queue.buffering.max.messages": 200_000,
@@ -173,14 +203,18 @@ class KafkaAppender:
             "delivery.timeout.ms": backstop_ms,
         }
 
-    def _send(self, producer: Producer, records: Sequence[NewRecord], names: dict[str, str], delivery: Delivery) -> int:
+    def _send(
+        self, producer: Producer, records: Iterable[tuple[NewRecord, int]], names: dict[str, str], delivery: Delivery
+    ) -> int:
         """Hand the records over, in order, until one fails. Returns how many were handed over."""
-        produce, report, failures = producer.produce, delivery.report, delivery.failures
-        for index, (topic, key, value, headers, where) in enumerate(records):
-            name, partition, told = names[topic], -1 if where is None else where, partial(report, index)
+        produce, failures, index = producer.produce, delivery.failures, -1
+        reports = {topic: delivery.of(topic) for topic in names}
+        for index, ((topic, key, value, headers, _), partition) in enumerate(records):
             while True:
                 try:
-                    produce(name, value, key, partition, told, None, 0, list(headers) if headers else None)
+                    produce(
+                        names[topic], value, key, partition, reports[topic], None, 0, list(headers) if headers else None
+                    )
                     break
                 except BufferError:
                     if not self._progress(producer, delivery, index):
@@ -192,27 +226,27 @@ class KafkaAppender:
                 _serve(producer, delivery, 0)
             if failures:
                 return index + 1
-        return len(records)
+        return index + 1
 
     def _progress(self, producer: Producer, delivery: Delivery, sent: int) -> bool:
         """Wait until something more was reported; False, and everything purged, where nothing is for `timeout_s`."""
-        before, deadline = len(delivery.reported), time.monotonic() + self._client.timeout_s
+        before, deadline = delivery.reported, time.monotonic() + self._client.timeout_s
         while True:
             _serve(producer, delivery, 0.01)
-            if len(delivery.reported) > before or before >= sent or delivery.fatal:
+            if delivery.reported > before or before >= sent or delivery.fatal:
                 return True
             if time.monotonic() > deadline:
                 self._give_up(producer, delivery, sent)
                 return False
 
     def _wait(self, producer: Producer, delivery: Delivery, sent: int) -> None:
-        while len(delivery.reported) < sent and not delivery.fatal and self._progress(producer, delivery, sent):
+        while delivery.reported < sent and not delivery.fatal and self._progress(producer, delivery, sent):
             pass
 
     def _give_up(self, producer: Producer, delivery: Delivery, sent: int) -> None:
         producer.purge(in_queue=True, in_flight=True, blocking=False)
         deadline = time.monotonic() + 1
-        while len(delivery.reported) < sent and time.monotonic() < deadline:
+        while delivery.reported < sent and time.monotonic() < deadline:
             _serve(producer, delivery, 0.05)
 
     def _failed(self, delivery: Delivery, names: dict[str, str], sent: int, disturbed: bool) -> SomaError:
@@ -222,7 +256,7 @@ class KafkaAppender:
         what = f"appending to {', '.join(sorted(names))}"
         error = self._client.error(real[0], self._trouble, what) if real else self._silence(names, what)
         refused = all(failure.code() in _NEVER_APPENDED for failure in delivery.failures)
-        unsure = delivery.some_placed or disturbed or len(delivery.reported) < sent or not refused
+        unsure = delivery.some_placed or disturbed or delivery.reported < sent or not refused
         uncertain = unsure and not (delivery.first and _got_no_id(real))
         error.details["uncertain"] = uncertain
         if uncertain:
