@@ -40,9 +40,7 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     silence_s = 0.0
     """Seconds without a word from the server after which the call fails; 0 means any number."""
 
-    def wait(
-        self, gen: Generator[Any, Any, _T], interval: float = _LOOK_EVERY_S, timeout: float | None = None
-    ) -> _T:
+    def wait(self, gen: Generator[Any, Any, _T], interval: float = _LOOK_EVERY_S, timeout: float | None = None) -> _T:
         if not self.silence_s:
             return super().wait(gen, interval, timeout)
         try:

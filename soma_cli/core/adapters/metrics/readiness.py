@@ -12,7 +12,7 @@ from soma_cli.core.errors import SomaError
 
 logger = logging.getLogger("soma")
 
-Check = Callable[[], None]
+Check = Callable[[], object]
 """Returns where all is well, else raises; the message is shown."""
 
 
