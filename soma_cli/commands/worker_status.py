@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("soma")
 
 _REDRAW_S = 0.2
+_SHOWN_EACH = 4
+"""With more partitions than this a line says how many they are; JSON lines have every position."""
 
 
 def tell(text: str, fields: dict[str, object] | None = None) -> None:
@@ -100,8 +102,11 @@ class StatusLine:
 
 def _line(status: Status) -> str:
     # A copy: the group may take partitions away while the line is made.
-    positions = ", ".join(f"{partition}@{offset}" for partition, offset in dict(status.positions).items())
-    text = f"{status.worker} {status.state} at {positions or 'start'}: {status.tally.read:,} read"
+    positions = dict(status.positions)
+    where = ", ".join(f"{partition}@{offset}" for partition, offset in positions.items()) or "start"
+    if len(positions) > _SHOWN_EACH:
+        where = f"{len(positions)} partitions"
+    text = f"{status.worker} {status.state} at {where}: {status.tally.read:,} read"
     if status.rate_per_s >= 1:
         text += f", {status.rate_per_s:,.0f}/s"
     if status.tally.rejected:

@@ -102,7 +102,7 @@ def test_a_whole_folder_is_well_and_left_alone(whole: Path, arguments: tuple[str
     found = findings(whole, *arguments)
     assert (unwell(found), found.keys() - {"points"}) == ({}, WHOLE - {"points"})
     for check, reader in (("kv", "read"), ("vector", "search")):
-        assert re.match(r"1 events wait, the oldest for \d+ s", found[check]["message"])
+        assert re.match(r"1 event waits, the oldest for \d+ s", found[check]["message"])
         assert found[check]["message"].endswith(f"the next {reader} applies them")
     assert files(whole) - {"index/hold.lock", "index/turn.lock"} == before - {"index/hold.lock", "index/turn.lock"}
 

@@ -174,13 +174,18 @@ def _worked_lag(group: GroupLag, name: str) -> Finding:
         return Finding(name, "ok", "has passed the whole log; a worker runs")
     if not group.lag:
         return Finding(name, "ok", "has passed the whole log; no worker runs")
-    waits = f"{group.lag:,} events wait, the oldest for {group.oldest_age_s or 0:,.0f} s"
+    waits = _waiting(group)
     stuck = (group.oldest_age_s or 0) > STUCK_S
     urgent = "error" if name == AUDIT and stuck else "warning"
     if group.state == "active":
         hint = f"see what `soma consume {name}` says, and `soma lag --watch`" if stuck else ""
         return Finding(name, urgent if stuck else "ok", f"{waits}; a worker is at it", hint)
     return Finding(name, urgent, f"{waits}; no worker runs", f"start `soma consume {name}`")
+
+
+def _waiting(group: GroupLag) -> str:
+    events = "1 event waits" if group.lag == 1 else f"{group.lag:,} events wait"
+    return f"{events}, the oldest for {group.oldest_age_s or 0:,.0f} s"
 
 
 def _identity(log: EventLog, store: MemoryStore) -> Finding:
@@ -206,7 +211,7 @@ def _lag(group: GroupLag, name: str) -> Finding:
         return Finding(name, "error", message, "restore the newest backup of the log, or the whole folder from one")
     if not group.lag:
         return Finding(name, "ok", "has passed the whole log")
-    waits = f"{group.lag:,} events wait, the oldest for {group.oldest_age_s or 0:,.0f} s"
+    waits = _waiting(group)
     if group.state == "active":
         stuck = (group.oldest_age_s or 0) > STUCK_S
         hint = f"see what `soma consume {name}` says, and `soma lag --watch`" if stuck else ""

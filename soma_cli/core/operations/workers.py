@@ -105,6 +105,7 @@ def _made(settings: Settings, roles: Roles, name: str, max_rejects: int | None) 
             return AuditWriter(log, copies), Source(EVENTS_TOPIC, copies.join, copies=True)
         case "latest":
             copies = CopySource(log, group, lambda partition: log.bounds(EVENTS_TOPIC)[partition].beginning)
+            projections.check_log(log, roles.store)
             follow = projections.follow_kv(settings, log, roles.store)
             return LatestPublisher(log, roles.store, copies, follow), Source(EVENTS_TOPIC, copies.join, copies=True)
         case "embed":

@@ -15,9 +15,25 @@ from soma_cli.core.results import Receipt
 from soma_cli.core.serialization import deserialize
 
 
-def append_one(log: EventLog, event: MemoryEvent) -> Receipt:
-    """Append an event that is known to be new."""
-    return receipt(event, str(append_events(log, [event])[0].position), duplicate=False)
+def append_one(log: EventLog, event: MemoryEvent, key: str | None = None) -> Receipt:
+    """Append an event that is known to be new. Raises ServiceUnavailable, which says whether anything was sent."""
+    try:
+        return receipt(event, str(append_events(log, [event])[0].position), duplicate=False)
+    except ServiceUnavailable as error:
+        if "uncertain" in error.details:
+            error.hint = _after_failure(error.details["uncertain"], event.event_id, key) + error.hint
+        raise
+
+
+def _after_failure(uncertain: bool, event_id: str, key: str | None) -> str:
+    if not uncertain:
+        return "nothing was sent, so try again; "
+    if key is not None:
+        return "make the same call again with the same --idempotency-key: it counts once; "
+    return (
+        f"`soma trace {event_id}` says later whether it is there; with --idempotency-key the same call can be made "
+        "again and counts once; "
+    )
 
 
 def receipt(event: MemoryEvent, position: str, *, duplicate: bool | None) -> Receipt:

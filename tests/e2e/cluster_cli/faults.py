@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ ID = "01890000-0000-7000-8000-000000000001"
 TIMEOUT_S = 1.0
 AT_MOST_S = 15.0
 """Of a command in this process: two or three times a server's timeout, and what a busy machine adds."""
+_OURS = re.compile(r"soma: |\d{4}-\d\d-\d\dT[\d:]+Z (kv|vector|audit|latest) ")
 SECRET = "s3cret-of-the-test"
 
 NEED_LOG = {
@@ -42,7 +44,9 @@ NEED_STORE = {
     "list": ["list"],
     "prune": ["prune"],
     "score": ["score", ID],
-    **{name: NEED_LOG[name] for name in ("history", "lag", "init", "stats", "replay", "replay --into", "wait", "trace")},
+    **{
+        name: NEED_LOG[name] for name in ("history", "lag", "init", "stats", "replay", "replay --into", "wait", "trace")
+    },
 }
 READING_WORKERS = {f"consume {name}": ["consume", name] for name in ("kv", "vector", "latest")}
 WORKERS = {**READING_WORKERS, "consume audit": ["consume", "audit"]}
@@ -93,7 +97,7 @@ def failed(soma: Installation, arguments: list[str], fault: Mapping[str, str]) -
 def error_of(done: CompletedProcess[str]) -> dict[str, Any]:
     """The one JSON object on stderr; notes before it are soma's own."""
     *notes, last = done.stderr.strip().splitlines()
-    assert all(note.startswith("soma: ") for note in notes), done.stderr
+    assert all(_OURS.match(note) for note in notes), done.stderr
     error: dict[str, Any] = json.loads(last)["error"]
     assert "\n" not in error["message"]
     assert "Traceback" not in done.stderr

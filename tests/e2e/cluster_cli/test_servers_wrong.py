@@ -29,6 +29,8 @@ def test_the_broker_is_away(made: Installation, name: str) -> None:
     assert (code, error["code"]) == (4, "unavailable")
     assert f"127.0.0.1:{port}" in error["message"]
     assert "Connection refused" in error["message"]
+    assert name not in ("store", "produce") or error["details"]["uncertain"] is False
+    assert name != "store" or ("nothing was sent" in error["hint"] and error["details"]["event_id"])
     assert "log.bootstrap_servers" in error["hint"]
 
 
