@@ -28,23 +28,26 @@ def producer(settings: Settings, *, linger_ms: int) -> Producer:
     )
 
 
-def send(sender: Producer, topic: str, key: str, value: bytes, delivered: Delivered) -> None:
+def send(sender: Producer, topic: str, key: str, value: bytes, delivered: Delivered | None) -> None:
     """Waits where the queue is full."""
+    told = {} if delivered is None else {"on_delivery": delivered}
     while True:
         try:
-            return sender.produce(topic, value, key, on_delivery=delivered)
+            return sender.produce(topic, value, key, **told)  # type: ignore[arg-type]
         except BufferError:
             sender.poll(0.01)
 
 
 def fill(settings: Settings, topic: str, made: Iterable[MemoryEvent]) -> int:
-    """Put these events into the topic. Returns how many."""
+    """Put these events into the topic. Returns how many; whoever reads them back finds out if some are missing."""
+    # Without a callback for each: the client swallows a Ctrl-C that comes while one runs within `flush`.
     sender, count = producer(settings, linger_ms=5), 0
     for count, event in enumerate(made, start=1):
-        send(sender, topic, event.id, event.value, must_succeed)
+        send(sender, topic, event.id, event.value, None)
         if count % _SERVE_EVERY == 0:
             sender.poll(0)
-    sender.flush()
+    if sender.flush(_PATIENCE_S):
+        raise NotHere("the brokers did not acknowledge the events")
     return count
 
 
