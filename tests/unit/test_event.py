@@ -69,7 +69,9 @@ def test_new_ids_follow_time_and_never_meet() -> None:
     assert len({new_id() for _ in range(20_000)}) == 20_000
 
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6) | st.sampled_from(["", "a", "a\x1fb", "b", "1:", "\x1f"])
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6) | st.sampled_from(
+    ["", "a", "a\x1fb", "b", "1:", "\x1f"]
+)
 
 
 @settings(deadline=None)
