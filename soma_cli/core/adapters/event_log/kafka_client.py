@@ -158,8 +158,14 @@ class KafkaClient:
             return self.missing(what)
         if code in _TOO_LARGE:
             return too_large(what)
+        if code == KafkaError.INVALID_REPLICATION_FACTOR:
+            return ConfigurationError(
+                f"{what} failed: {_sentence(cause)}",
+                hint="start the other brokers, or set log.replication_factor to at most as many as there are",
+                code="too_few_brokers",
+            )
         if code in _WRONG:
-            return ConfigurationError(f"{what} failed: {cause.str()}", hint="look at the settings log.*")
+            return ConfigurationError(f"{what} failed: {_sentence(cause)}", hint="look at the settings log.*")
         return self.unreachable(trouble, what, cause)
 
     def _refused(self, cause: KafkaError) -> ConfigurationError:
@@ -229,6 +235,10 @@ def _reason(error: KafkaError | None) -> str:
     if error.code() == KafkaError._ALL_BROKERS_DOWN:
         return ""
     return f": {_AROUND_THE_REASON.sub('', error.str())}"
+
+
+def _sentence(error: KafkaError) -> str:
+    return error.str().rstrip(".")
 
 
 def too_large(what: str) -> ValueRefused:
