@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -28,6 +28,8 @@ _FENCED = {
 }
 _CLOSE_S = 5.0
 _PAUSE_S = 0.02
+_GRACE_S = 1.0
+"""What a call may take beyond the timeout that it was given."""
 
 
 class KafkaCopier(KafkaConsumer):
@@ -73,11 +75,18 @@ class KafkaCopier(KafkaConsumer):
             raise self._failed(error) from error
 
     def _ready(self, deadline: float) -> Producer:
-        """A producer that has ended whatever an earlier one of this copier left open."""
+        """A producer that has ended whatever an earlier one of this copier left open. One that has heard of trouble is
+        given up: its next transaction would wait for a coordinator that it takes for gone."""
+        if self._producer is not None:
+            self._producer.poll(0)
+            if self._writing.last is not None:
+                self._producer = None
         if self._producer is None:
+            self._writing = Trouble()
             configuration = self._producer_configuration()
             producer = self.client.made(lambda: Producer(configuration))
             _begun(producer, deadline)
+            self._writing.over()
             self._producer = producer
         return self._producer
 
@@ -107,9 +116,10 @@ class KafkaCopier(KafkaConsumer):
         for record in records:
             self._send(producer, record, deadline)
         items = topic_partitions(self.name, offsets)
-        producer.send_offsets_to_transaction(items, self._membership, _left(deadline))
+        membership = self._membership
+        _in_time(lambda left_s: producer.send_offsets_to_transaction(items, membership, left_s), deadline)
         self._open_outcome = True
-        producer.commit_transaction(_left(deadline))
+        _in_time(producer.commit_transaction, deadline)
         self._open_outcome = False
 
     def _send(self, producer: Producer, record: NewRecord, deadline: float) -> None:
@@ -144,7 +154,7 @@ class KafkaCopier(KafkaConsumer):
         try:
             if cause.fatal() or self._open_outcome:
                 raise KafkaException(cause)
-            producer.abort_transaction(self.client.timeout_s / 2)
+            _in_time(producer.abort_transaction, time.monotonic() + self.client.timeout_s / 2)
         except KafkaException as error:
             LOGGER.debug("not aborted, so a new producer ends it: %s", error)
             producer.purge()
@@ -177,12 +187,27 @@ def _begun(producer: Producer, deadline: float) -> None:
     """The coordinator may be changing at the moment."""
     while True:
         try:
-            return producer.init_transactions(_left(deadline))
+            return _in_time(producer.init_transactions, deadline)
         except KafkaException as error:
             if not error.args[0].retriable() or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE_S)
 
 
-def _left(deadline: float) -> float:
-    return max(deadline - time.monotonic(), 0.1)
+def _in_time(call: Callable[[float], object], deadline: float) -> None:
+    """Call it with the seconds that are left, in a thread of its own, because librdkafka 2.16 does not always keep to
+    them: `send_offsets_to_transaction` waits for ever where the group's coordinator was stopped and started since it
+    was last asked for. A call that hangs is left alone, with its producer: the next one of the same id fences it."""
+    raised: list[KafkaException] = []
+    left_s = max(deadline - time.monotonic(), 0.1)
+
+    def work() -> None:
+        try:
+            call(left_s)
+        except KafkaException as error:
+            raised.append(error)
+
+    if not bounded(work, left_s + _GRACE_S):
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    if raised:
+        raise raised[0]
