@@ -450,7 +450,7 @@ def test_keep_takes_no_records(log: EventLog, group: str) -> None:
     """Neither does it lose any, nor their order; it may come from another thread."""
     log.append([new_record(number % 9, number) for number in range(300)])
     consumer = log.consumer(group, EVENTS_TOPIC, from_beginning(log))
-    found, deadline = list[Record](), time.monotonic() + 30
+    found, deadline, later = list[Record](), time.monotonic() + 30, 50
     while len(found) < 350 and time.monotonic() < deadline:
         found += records_of(consumer.poll(10, 0.2))
         for _ in range(3):
@@ -458,7 +458,8 @@ def test_keep_takes_no_records(log: EventLog, group: str) -> None:
             keeper.start()
             keeper.join()
         if len(found) == 300:
-            log.append([new_record(number % 9, 300 + number) for number in range(50)])
+            log.append([new_record(number % 9, 300 + number) for number in range(later)])
+            later = 0
     assert by_partition(found) == everything(log)
     consumer.close()
 
