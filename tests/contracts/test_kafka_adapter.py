@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
@@ -556,6 +556,34 @@ def test_published_once_over_kill(place: Path, log: KafkaEventLog, group: str) -
         process.kill()
         output(process, killed=True)
     copier = log.copier(group, EVENTS_TOPIC, from_beginning)
+    copy_until(copier, log)
+    copier.close()
+
+
+class Unanswered:
+    """The copier's own producer; its commit is done, and the answer is lost on the way."""
+
+    def __init__(self, producer: Any) -> None:
+        self._producer = producer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._producer, name)
+
+    def commit_transaction(self, timeout_s: float) -> None:
+        self._producer.commit_transaction(timeout_s)
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+
+def test_a_commit_whose_answer_was_lost_is_not_made_again(log: KafkaEventLog, group: str) -> None:
+    log.append(many(20))
+    copier: Any = log.copier(group, EVENTS_TOPIC, from_beginning)
+    first = batch(copier, 10)
+    until(lambda: published(copier, first))
+    runs = batch(copier, 10)
+    copier._producer = Unanswered(copier._producer)
+    with pytest.raises(ServiceUnavailable):
+        copy(copier, runs)
+    until(lambda: published(copier, runs))
     copy_until(copier, log)
     copier.close()
 
