@@ -527,7 +527,8 @@ def test_zombies_are_fenced(place: Path, settings: LogSettings, log: KafkaEventL
     copy_until(copier, log)
     (place / "go").touch()
     process.send_signal(signal.SIGCONT)
-    until(lambda: copier.poll(10, 0.05) == [] and bool(select.select([process.stdout], [], [], 0)[0]))
+    told = process.stdout
+    until(lambda: copier.poll(10, 0.05) == [] and bool(select.select([told], [], [], 0)[0]))
     assert process.stdout.readline() == "Fenced\n"
     until(lambda: copier.poll(10, 0.05) == [] and process.poll() is not None)
     assert output(process) == ""
