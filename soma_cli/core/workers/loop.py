@@ -196,6 +196,9 @@ class Worker:
         self._forget(frozenset(self.status.positions) - self._consumer.assigned())
         for run in polled:  # what a copier goes on with from the group's own offset was not asked of `_start`
             self.status.positions.setdefault(run.partition, run.start)
+        if self._source.copies and (untold := self._consumer.assigned() - self.status.positions.keys()):
+            stored = self._retrying(self._projection.positions) or {}
+            self.status.positions.update({number: stored[number] for number in untold if number in stored})
         runs = self._catch_up_compacted(polled)
         if runs:
             self._process(runs)
@@ -237,8 +240,7 @@ class Worker:
 
     def _catch_up_compacted(self, runs: Sequence[Run]) -> Sequence[Run]:
         """Where compaction may have taken something, what is missing comes from the audit first: of partitions just
-        assigned, whose stored position may be old, and of those whose run has gaps, because a batch took very long or
-        the worker is far behind. Returns the runs of the others."""
+        assigned, whose stored position may be old, and of those whose run has gaps. Returns the runs of the others."""
         unchecked, self._unchecked = self._unchecked & set(self.status.positions), set()
         if self._source.topic != EVENTS_TOPIC or self._source.copies:
             return runs
@@ -391,8 +393,7 @@ def run_together(workers: Sequence[Worker], *, in_step: bool = True) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        # Not one long wait: a signal that the system hands to another thread does not end it, and only the main thread
-        # runs the handler.
+        # Not one long wait: a signal that another thread gets does not end it, and only the main thread handles it.
         while thread.is_alive():
             thread.join(_JOIN_S)
     if failures:

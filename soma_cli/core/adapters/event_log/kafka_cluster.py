@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
@@ -29,7 +29,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble
 from soma_cli.core.adapters.event_log.kafka_group_offsets import GroupOffsets
-from soma_cli.core.errors import ConfigurationError, SomaError, UsageError
+from soma_cli.core.adapters.event_log.kafka_lost import may_be_lost
+from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError, UsageError
 from soma_cli.core.ports import Bounds, Committed
 from soma_cli.core.record import (
     AUDIT_TOPIC,
@@ -46,6 +47,7 @@ _NO_GROUP = {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID}
 _SETTLING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._NOENT,  # so the client says it: "No leaders found"
     KafkaError.REPLICA_NOT_AVAILABLE,
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -97,18 +99,30 @@ class KafkaCluster:
         return self._made.poll(0) if self._made is not None else None
 
     def result(self, future: Future[Any], what: str) -> Any:
+        with self._made_anew_if_lost():
+            try:
+                return self.client.result(future, self.trouble, what)
+            finally:
+                self._poll()
+
+    @contextmanager
+    def _made_anew_if_lost(self) -> Iterator[None]:
+        """The next question goes to a new admin client where this one got no answer to the last."""
         try:
-            return self.client.result(future, self.trouble, what)
-        finally:
-            self._poll()
+            yield
+        except ServiceUnavailable as error:
+            if may_be_lost(error):
+                self._made = None
+            raise
 
     # --- topics ---
 
     def existing(self) -> list[str]:
         """soma's topics that are there, without prefix."""
-        metadata = self.client.reach(
-            lambda timeout_s: self.admin.list_topics(timeout=timeout_s), self._poll, self.trouble, "listing topics"
-        )
+        with self._made_anew_if_lost():
+            metadata = self.client.reach(
+                lambda timeout_s: self.admin.list_topics(timeout=timeout_s), self._poll, self.trouble, "listing topics"
+            )
         return [topic for topic in TOPICS if self.client.on_broker(topic) in metadata.topics]
 
     def describe(self, topics: Sequence[str], *, rights: bool = False) -> dict[str, TopicDescription]:

@@ -11,8 +11,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from soma_cli.core.adapters.event_log.kafka_client import LOGGER, Trouble, bounded
 from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster, plain, topic_partitions
 from soma_cli.core.adapters.event_log.kafka_group_offsets import commit_note
+from soma_cli.core.adapters.event_log.kafka_lost import is_lost
 from soma_cli.core.adapters.event_log.kafka_reader import READING, as_record
-from soma_cli.core.errors import ConfigurationError, LogBehind, SomaError
+from soma_cli.core.errors import ConfigurationError, LogBehind, ServiceUnavailable, SomaError
 from soma_cli.core.instants import now_us
 from soma_cli.core.ports import Assigned, Revoked, Run
 from soma_cli.core.record import Record
@@ -58,9 +59,14 @@ class KafkaConsumer:
         self._put_out: KafkaError | None = None
         cluster.forget(topic)
         cluster.known(topic)
+        self.consumer = self._joined()
+
+    def _joined(self) -> Consumer:
+        self._heard_at = time.monotonic()
         configuration = self._configuration()
-        self.consumer = self.client.made(lambda: Consumer(configuration))
-        self.consumer.subscribe([self.name], self._on_assign, self._on_revoke, self._on_lost)
+        consumer = self.client.made(lambda: Consumer(configuration))
+        consumer.subscribe([self.name], self._on_assign, self._on_revoke, self._on_lost)
+        return consumer
 
     def _configuration(self) -> dict[str, Any]:
         settings = self.client.settings
@@ -80,6 +86,8 @@ class KafkaConsumer:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Paused at once, so that nothing is read before it is known where to begin."""
+        if consumer is not self.consumer:
+            return
         numbers = {item.partition for item in partitions}
         consumer.incremental_assign([TopicPartition(self.name, number, 0) for number in sorted(numbers)])
         consumer.pause(plain(self.name, numbers))
@@ -87,19 +95,27 @@ class KafkaConsumer:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = frozenset(item.partition for item in partitions)
+        if consumer is self.consumer:
+            self._tell_revoked(numbers)
+        self._drop(consumer, numbers)
+
+    def _tell_revoked(self, numbers: frozenset[int]) -> None:
         self._leaving = True
         try:
             self._revoked(numbers)
         except Exception as error:  # noqa: BLE001 - the group must go on all the same; poll raises it
             self._raised.append(error)
         self._leaving = False
-        self._drop(consumer, numbers)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._drop(consumer, frozenset(item.partition for item in partitions))
 
     def _drop(self, consumer: Consumer, numbers: frozenset[int]) -> None:
         consumer.incremental_unassign(plain(self.name, numbers))
+        if consumer is self.consumer:
+            self._forget(numbers)
+
+    def _forget(self, numbers: frozenset[int]) -> None:
         self._waiting -= numbers
         self._stash = [message for message in self._stash if message.partition() not in numbers]
         for number in numbers:
@@ -192,6 +208,7 @@ class KafkaConsumer:
                 self._event(error, number)
         moved = [number for number, end in self._next.items() if end > starts.get(number, end)]
         if moved:
+            self._heard_at = time.monotonic()
             self.trouble.over()
         return [Run(number, starts[number], self._next[number], records.get(number, ())) for number in moved]
 
@@ -217,18 +234,32 @@ class KafkaConsumer:
         return self.client.error(error, self.trouble, f"reading {self.topic}/{partition} from {offset}")
 
     def _look_at_trouble(self) -> None:
-        """Brokers that are away are silent: whoever gets nothing after an error asks whether they answer. A client that
-        was put out for good is silent, too: it says so once."""
+        """Brokers that are away are silent: whoever gets nothing after an error, or for `timeout_s`, asks whether they
+        answer. A client that was put out for good is silent, too: it says so once."""
         if self._put_out is not None:
             raise self._replaced(self._put_out)
-        if self.trouble.last is None and self.trouble.refusal is None:
+        silent = time.monotonic() - self._heard_at > self.client.timeout_s
+        if self.trouble.last is None and self.trouble.refusal is None and not silent:
             return
-        self.client.reach(
-            lambda timeout_s: self.consumer.list_topics(self.name, timeout=timeout_s),
-            lambda: None,
-            self.trouble,
-            f"reading {self.topic}",
-        )
+        try:
+            self.client.reach(self._ask, lambda: None, self.trouble, f"reading {self.topic}")
+        except ServiceUnavailable:
+            if is_lost(self.client, self._ask):
+                self._join_anew()
+            raise
+        self._heard_at = time.monotonic()
+
+    def _ask(self, timeout_s: float) -> object:
+        return self.consumer.list_topics(self.name, timeout=timeout_s)
+
+    def _join_anew(self) -> None:
+        """As another member. What this one had is assigned again, as soon as the group misses it."""
+        LOGGER.warning("the client that reads %s for %s has lost the brokers; it is made anew", self.topic, self.group)
+        self._forget(self.assigned())
+        self._paused = False
+        self.trouble = Trouble()
+        lost, self.consumer = self.consumer, self._joined()
+        bounded(lost.close, _CLOSE_S)
 
     def _replaced(self, error: KafkaError) -> ConfigurationError:
         name = self.client.settings.instance_id

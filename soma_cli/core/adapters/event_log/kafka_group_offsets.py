@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble, bounded
-from soma_cli.core.errors import ConfigurationError
+from soma_cli.core.errors import ConfigurationError, ServiceUnavailable
 from soma_cli.core.ports import Committed
 
 _CLOSE_S = 1.0
@@ -26,6 +27,7 @@ class Asking:
     def __init__(self, client: KafkaClient, group: str, *, stable: bool) -> None:
         self.trouble = Trouble()
         self.turn = threading.Lock()
+        self.answered_at = time.monotonic()
         configuration = client.configuration(self.trouble) | {
             "group.id": group,
             "enable.auto.commit": False,
@@ -48,18 +50,53 @@ class GroupOffsets:
         what = f"reading the offsets of the group {group}"
         items = [TopicPartition(name, number) for number in partitions]
         asking = self._asked(group, stable)
-        with asking.turn:
-            found = self._client.reach(
-                lambda timeout_s: asking.consumer.committed(items, timeout_s),
-                lambda: self._listen(asking, what),
-                asking.trouble,
-                what,
-                _STABLE_S if stable else None,
-            )
+        try:
+            with asking.turn:
+                found = self._found(asking, items, what, stable)
+                asking.answered_at = time.monotonic()
+        except ServiceUnavailable:
+            self._give_up(asking)
+            raise
         unsettled = next((item.error for item in found if item.error is not None), None)
         if unsettled is not None:
             raise self._client.error(unsettled, asking.trouble, what)
         return {item.partition: _committed(item) for item in found if item.offset >= 0}
+
+    def _found(self, asking: Asking, items: list[TopicPartition], what: str, stable: bool) -> list[TopicPartition]:
+        def found(at_most_s: float | None) -> list[TopicPartition]:
+            return self._client.reach(
+                lambda timeout_s: asking.consumer.committed(items, timeout_s),
+                lambda: self._listen(asking, what),
+                asking.trouble,
+                what,
+                at_most_s,
+            )
+
+        if not stable or asking.trouble.last is not None:
+            return found(None)
+        try:
+            return found(_STABLE_S)
+        except ServiceUnavailable as error:
+            if asking.trouble.last is not None:
+                return found(None)
+            if not isinstance(error.__cause__, KafkaException) or error.__cause__.args[0].code() > 0:
+                raise
+            raise ServiceUnavailable(
+                f"{what} failed: a transaction is open that may change them, or the brokers still look them up",
+                hint="a transaction that its worker left open is ended by the brokers within a minute",
+            ) from error.__cause__
+
+    def _give_up(self, asking: Asking) -> None:
+        """It may have lost the brokers for good. But a new one needs a while to connect, so it is not given up sooner
+        than after `timeout_s`."""
+        if time.monotonic() - asking.answered_at < self._client.timeout_s:
+            return
+        with self._lock:
+            found = [key for key, each in self._asking.items() if each is asking]
+            for key in found:
+                del self._asking[key]
+        if found:
+            bounded(asking.consumer.close, _CLOSE_S)
 
     def _listen(self, asking: Asking, what: str) -> None:
         """A coordinator that may not be asked for is asked for again and again; only a poll tells why."""

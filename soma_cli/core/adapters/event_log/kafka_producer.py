@@ -184,6 +184,8 @@ class KafkaAppender:
                 f"appending to {topic}",
             )
         except ServiceUnavailable as error:
+            with self._lock:
+                self._made.clear()  # it may have lost the brokers for good
             error.details["uncertain"] = False
             raise
 
