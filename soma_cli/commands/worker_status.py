@@ -82,11 +82,11 @@ class StatusLine:
             sys.stderr.flush()
 
     def _worth_a_line(self, status: Status) -> bool:
-        """Trouble at once, and its end; progress every few seconds, if there was any."""
+        """Trouble at once, and its end, and that partitions came; progress every few seconds, if there was any."""
         now = time.monotonic()
         state, said_at, read = self._states.get(status.worker, ("", 0.0, -1))
         trouble = status.state in ("waiting", "retrying")
-        changed = state != status.state and (trouble or state in ("", "waiting", "retrying"))
+        changed = state != status.state and (trouble or state in ("", "standby", "waiting", "retrying"))
         due = now - said_at >= self._interval_s and (status.tally.read != read or trouble)
         if changed or due:
             self._states[status.worker] = (status.state, now, status.tally.read)
