@@ -356,13 +356,7 @@ class MemorySystem:
 
     def _behind_hint(self) -> str:
         """What to do about a memory that is not there: in a cluster, kv may only not have come to it."""
-        if self._log.follows_itself:
-            return ""
-        try:
-            waiting = projections.events_behind(self._log, self._store)
-        except SomaError as error:  # the store has answered already: what it says stands
-            return f"whether kv has events to pass yet is not known: {error.message}"
-        return f"kv has {waiting:,} events to pass yet: try again, or store with --wait kv" if waiting else ""
+        return projections.behind_hint(self._log, self._store)
 
     # --- projections ---
 

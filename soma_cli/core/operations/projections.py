@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary
 
-from soma_cli.core.errors import ServiceUnavailable, TooManyRejects, UsageError, WaitTimedOut
+from soma_cli.core.errors import ServiceUnavailable, SomaError, TooManyRejects, UsageError, WaitTimedOut
 from soma_cli.core.ports import Cache, Embedder, EventLog, IndexShadow, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings
@@ -140,6 +140,17 @@ def events_behind(log: EventLog, store: MemoryStore) -> int:
     """Offsets that kv has yet to pass, in all partitions."""
     passed = store.positions(log.topic_id(EVENTS_TOPIC))
     return sum(max(0, end - passed.get(partition, 0)) for partition, end in ends_of(log).items())
+
+
+def behind_hint(log: EventLog, store: MemoryStore) -> str:
+    """What to do about a memory that the store does not have; empty where that settles it."""
+    if log.follows_itself:
+        return ""
+    try:
+        waiting = events_behind(log, store)
+    except SomaError as error:  # the store has answered already: what it says stands
+        return f"whether kv has events to pass yet is not known: {error.message}"
+    return f"kv has {waiting:,} events to pass yet: try again, or store with --wait kv" if waiting else ""
 
 
 def apply_kv(
