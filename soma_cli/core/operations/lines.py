@@ -15,8 +15,10 @@ from soma_cli.core.settings import LimitSettings
 from soma_cli.core.text import resolve
 
 _MOST_REJECTS_KEPT = 1000
-_DRAFT_FIELDS = ("payload", "type", "id", "namespace", "importance", "embedding", "model_revision", "timestamp",
-                 "event_id", "if_version", "reason", "actor")  # fmt: skip
+_DRAFT_FIELDS = frozenset((
+    "payload", "type", "id", "namespace", "importance", "embedding", "model_revision", "timestamp", "event_id",
+    "if_version", "reason", "actor",
+))  # fmt: skip
 _NOTHING: frozenset[str] = frozenset()
 _TIMESTAMP = frozenset(["timestamp"])
 
@@ -98,7 +100,7 @@ class LineReader:
             raise EventRejected(
                 "the line has no payload", pointer="/payload", hint='write {"payload": {...}}', code="schema"
             )
-        given = {name: document[name] for name in _DRAFT_FIELDS if document.get(name) is not None}
+        given = {name: value for name, value in document.items() if name in _DRAFT_FIELDS and value is not None}
         if self._namespace is not None:
             given.setdefault("namespace", self._namespace)
         draft = Draft(given.pop("payload", None), **given)

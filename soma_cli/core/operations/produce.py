@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
@@ -17,6 +18,11 @@ from soma_cli.core.results import ProduceResult
 from soma_cli.core.serialization import deserialize, serialize
 
 _BATCH = 500
+_REMOTE_BATCH = 5000
+"""Where each append waits for brokers to acknowledge it, larger batches wait less often."""
+_BATCH_BYTES = 16 << 20
+_BATCH_S = 1.0
+"""Lines that come slowly do not wait until there are many."""
 # The version of an event that was ignored where it came from, and must be ignored here too: none will ever be this.
 _NEVER = version_of(8191, (1 << 40) - 1)
 
@@ -28,14 +34,17 @@ def produce(run: BulkRun, lines: Iterable[bytes], progress: Callable[[int], None
     lines can be produced again for the rest where they have event_ids or a key.
     """
     batch: list[Line] = []
-    done = 0
+    done = size = 0
+    began = time.monotonic()
     try:
         for line in run.reader.read(lines):
             batch.append(line)
-            if len(batch) >= _BATCH:
+            size += len(line.event.value)
+            full = len(batch) >= run.batch_size or size >= _BATCH_BYTES
+            if full or time.monotonic() - began >= _BATCH_S:
                 run.append(batch)
                 progress(line.number - done)
-                batch, done = [], line.number
+                batch, done, size, began = [], line.number, 0, time.monotonic()
         run.append(batch)
     except SomaError as error:
         counts = asdict(run.result)
@@ -64,6 +73,7 @@ class BulkRun:
     ) -> None:
         self.result = ProduceResult()
         self.reader = reader
+        self.batch_size = _BATCH if log.follows_itself else _REMOTE_BATCH
         self._log = log
         self._store = store
         self._epoch = epoch
