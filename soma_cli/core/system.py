@@ -30,6 +30,7 @@ from soma_cli.core.record import EVENTS_TOPIC, Position
 from soma_cli.core.results import HistoryEntry, Memory, Outcomes, ProduceResult, Receipt, SearchHit, WaitResult
 from soma_cli.core.settings import Settings
 from soma_cli.core.wiring import Adapters
+from soma_cli.core.workers.observation import UNOBSERVED
 from soma_cli.core.workers.vector_indexer import VectorIndexer
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class MemorySystem:
         """`one_shot`: for one call in a process of its own; what pays only over many calls is left out."""
         self.settings = settings
         self.adapters = Adapters(settings, one_shot=one_shot)
+        self.observer = UNOBSERVED  # told what the cache knew
 
     def __enter__(self) -> MemorySystem:
         return self
@@ -293,7 +295,7 @@ class MemorySystem:
         self.apply_kv()
         if at is not None:
             return read.memory_of(read.state_at(self._store, id, at), None)
-        reader = cached.Reader(self._store, None if fresh else self.adapters.cache)
+        reader = cached.Reader(self._store, None if fresh else self.adapters.cache, self.observer.cache)
         state = read.checked_live(self._store, reader.state(id), id, hint=self._behind_hint)
         access = accesses.known(self._store, [id]).get(id)
         accesses.count(self._store, [id])
