@@ -18,7 +18,7 @@ from soma_cli.core.instants import format_instant, now_us, parse_duration_s
 from soma_cli.output import Format, Output, console, drawable, say, table, write_json
 
 if TYPE_CHECKING:
-    from soma_cli.core.results import Breach, GroupLag, LagReport
+    from soma_cli.core.results import Breach, GroupLag, LagReport, PartitionLag
 
     Look = Callable[[], LagReport]
 
@@ -38,6 +38,9 @@ def lag(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
     interval: Annotated[str, typer.Option("--interval", help="Time between two looks.", metavar="DURATION")] = "1s",
     count: Annotated[int | None, typer.Option("--count", help="With --watch: look so often.", min=1, max=MOST)] = None,
+    partitions: Annotated[
+        bool, typer.Option("--partitions", help="A line for each partition, not one for each group.")
+    ] = False,
     format: FormatOption = Format.TEXT,
 ) -> None:
     """Show how far the projections are behind the log. Applies nothing.
@@ -52,9 +55,9 @@ def lag(
         def look() -> LagReport:
             return system.admin.lag(threshold=threshold, max_age_s=max_age_s)
 
-        report = _watch(look, pause_s, count, output) if watch else look()
+        report = _watch(look, pause_s, count, output, partitions) if watch else look()
         if not watch:
-            output.result(report, lambda: _show(report))
+            output.result(report, lambda: _show(report, partitions))
     if report.breaches:
         raise _breached(report.breaches)
 
@@ -73,11 +76,11 @@ def _nothing_yet() -> LagReport:
     return LagReport([], [])
 
 
-def _watch(look: Look, pause_s: float, count: int | None, output: Output) -> LagReport:
+def _watch(look: Look, pause_s: float, count: int | None, output: Output, partitions: bool) -> LagReport:
     """The last report; one without breaches where Ctrl-C ended it, as that is the usual way to."""
     live = output.format is Format.TEXT and drawable(sys.stdout)
     try:
-        return _redrawn(look, pause_s, count) if live else _streamed(look, pause_s, count, output)
+        return _redrawn(look, pause_s, count, partitions) if live else _streamed(look, pause_s, count, output)
     except KeyboardInterrupt:
         return _nothing_yet()
 
@@ -104,7 +107,7 @@ def _streamed(look: Look, pause_s: float, count: int | None, output: Output) -> 
     return report
 
 
-def _redrawn(look: Look, pause_s: float, count: int | None) -> LagReport:
+def _redrawn(look: Look, pause_s: float, count: int | None, partitions: bool) -> LagReport:
     from rich.live import Live
     from rich.text import Text
 
@@ -113,32 +116,48 @@ def _redrawn(look: Look, pause_s: float, count: int | None) -> LagReport:
         for report in _reports(look, pause_s, count):
             drawn = io.StringIO()
             with redirect_stdout(drawn):
-                _table(report)
+                _table(report, partitions)
             lines = [drawn.getvalue(), *_notes(report), *map(_sentence, report.breaches)]
             live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
     return report
 
 
-def _show(report: LagReport) -> None:
-    _table(report)
+def _show(report: LagReport, partitions: bool) -> None:
+    _table(report, partitions)
     for note in _notes(report):
         say(note)
 
 
-def _table(report: LagReport) -> None:
+def _table(report: LagReport, partitions: bool) -> None:
     table(
         ["group", "partition", "committed", "end", "lag", "oldest", "rate", "time left", "state"],
-        [row for group in report.groups for row in _rows(group)],
+        [row for group in report.groups for row in _rows(group, partitions)],
         right=[2, 3, 4, 5, 6, 7],
     )
 
 
-def _rows(group: GroupLag) -> Iterator[list[object]]:
+def _rows(group: GroupLag, partitions: bool) -> Iterator[list[object]]:
+    """One for the group, unless each partition is asked for."""
     rate = None if group.rate_per_s is None else f"{group.rate_per_s:,.0f}/s"
     whole: list[object] = [_time(group.oldest_age_s), rate, _time(group.eta_s), group.state.replace("_", " ")]
-    for row in group.partitions:
-        place = f"{row.topic}/{row.partition}"
+    shown = group.partitions if partitions or len(group.partitions) < 2 else [_together(group)]
+    for row in shown:
+        place = f"{row.topic}/{row.partition}" if row in group.partitions else _which(group)
         yield [group.group, place, f"{row.committed:,}", f"{row.end:,}", f"{row.lag:,}", *whole]
+
+
+def _together(group: GroupLag) -> PartitionLag:
+    from soma_cli.core.results import PartitionLag
+
+    rows = group.partitions
+    sums = [sum(getattr(row, name) for row in rows) for name in ("committed", "end", "lag")]
+    return PartitionLag(rows[0].topic, -1, *sums)
+
+
+def _which(group: GroupLag) -> str:
+    """How many partitions, and which of them is furthest behind."""
+    worst = max(group.partitions, key=lambda row: row.lag)
+    return f"{len(group.partitions)} partitions" + (f", most in {worst.partition}" if worst.lag else "")
 
 
 def _line(group: GroupLag) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import sqlite3
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from soma_cli.commands import lag as lag_command
+from soma_cli.core.results import GroupLag, LagReport, PartitionLag
 from soma_cli.core.settings import LogSettings, Settings
 from soma_cli.core.system import MemorySystem
 from soma_cli.main import app
@@ -200,3 +203,18 @@ def test_ctrl_c_ends_a_watch_with_exit_0(folder: Path) -> None:
 @pytest.mark.parametrize("arguments", [("--max-age", "soon"), ("--max-age=-1s",), ("--watch", "--interval=-1s")])
 def test_what_is_no_duration_is_a_usage_error(folder: Path, arguments: tuple[str, ...]) -> None:
     assert soma(folder, "lag", *arguments).exit_code == 2
+
+
+def shown(report: LagReport, partitions: bool, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    lag_command._table(report, partitions)
+    return [re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines()[1:]]
+
+
+def test_many_partitions_are_one_line_unless_each_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [PartitionLag("memory.events", number, 1000, 1000 + number, number) for number in range(3)]
+    report = LagReport([GroupLag("soma-kv", "active", 3, 2.0, 10.0, 0.3, rows)], [])
+    whole = ["2.0 s", "10/s", "0.3 s", "active"]
+    [line] = shown(report, False, capsys)
+    assert line == ["soma-kv", "3 partitions, most in 2", "3,000", "3,003", "3", *whole]
+    lines = shown(report, True, capsys)
+    assert [row[1:5] for row in lines] == [[f"memory.events/{n}", "1,000", f"{1000 + n:,}", str(n)] for n in range(3)]
