@@ -109,13 +109,22 @@ class KvWriter:
         """The store refused something in the batch: apply it by halves, so that only what it can't hold is lost."""
         halves = [[run] for run in runs] if len(runs) > 1 else _halved(runs[0])
         if len(halves) == 1:
-            refused = EventRejected(error.message, pointer=error.pointer, code=error.code)
-            run = runs[0]
-            return self._apply([run._replace(entries=[Entry(entry.record, None, refused) for entry in run.entries])])
+            return self._refused(runs[0], error)
         tally = Tally()
         for half in halves:
             tally.add(self._apply(half))
         return tally
+
+    def _refused(self, run: EntryRun, error: ValueRefused) -> Tally:
+        """Reject the one record. Raises the error where the store can't hold so much as a rejection, and PoisonStorm
+        where it has refused too many in a row: then it is the store that is at fault."""
+        if not run.entries or run.entries[0].rejection is not None:
+            raise error
+        record = run.entries[0].record
+        entry = Entry(record, None, EventRejected(error.message, pointer=error.pointer, code=error.code))
+        if self._max_rejects and self._rejects_before(run.partition, self._max_rejects) >= self._max_rejects:
+            raise _poison_storm(entry, self._max_rejects, Tally(), {})
+        return self._apply([run._replace(entries=[entry])])
 
     def _bury(self, rejected: list[Entry]) -> None:
         """Write the dead letters before the position moves past them; a crash in between writes them once more."""
