@@ -53,7 +53,9 @@ class ResponseIndexer:
             tally.read += 1
             try:
                 response = response_of(record)
-                answers[response.id] = (record, response)
+                # An older request that was answered once more comes behind the answer to a newer one.
+                if response.id not in answers or response.version >= answers[response.id][1].version:
+                    answers[response.id] = (record, response)
             except InputRejected as error:
                 refused.append((record, error))
         points = self._points(answers, refused)
