@@ -78,11 +78,12 @@ def maybe_compacted_end(log: EventLog, partition: int) -> int:
 def runs_of(log: EventLog, partition: int, start: int, end: int, limit: int) -> Iterator[Run]:
     """All that was ever appended to the events' partition in [start, end), in runs of up to `limit` records.
 
-    What the audit should have and does not is left to what compaction left of it; `audit_gap` tells beforehand.
+    Once it is needed, the audit is read as far as it goes: what is just young enough now may be compacted away before
+    so much of the audit is read. What it should have and does not is left to what compaction left of it; `audit_gap`
+    tells beforehand.
     """
-    compacted = min(end, maybe_compacted_end(log, partition))
-    if start < compacted:
-        for run in _audit_runs(log, partition, start, compacted, limit):
+    if start < min(end, maybe_compacted_end(log, partition)):
+        for run in _audit_runs(log, partition, start, end, limit):
             start = run.end
             yield run
     yield from _joined(log.scan(EVENTS_TOPIC, partition, start, end), partition, start, end, limit)

@@ -79,11 +79,11 @@ def _selected(log: EventLog, selection: Selection, ranges: list[tuple[int, int, 
 
 def _appended(log: EventLog, partition: int, start: int, end: int, key: bytes | None) -> Iterator[Record]:
     """All that was ever appended to the range: the topic itself, but for what may have been compacted away."""
-    compacted = min(end, maybe_compacted_end(log, partition))
-    if start < compacted:
-        for run in runs_of(log, partition, start, compacted, _RUN):
-            yield from (record for record in run.records if key is None or record.key == key)
-    yield from log.scan(EVENTS_TOPIC, partition, max(start, compacted), end, key)
+    if start >= min(end, maybe_compacted_end(log, partition)):
+        yield from log.scan(EVENTS_TOPIC, partition, start, end, key)
+        return
+    for run in runs_of(log, partition, start, end, _RUN):
+        yield from (record for record in run.records if key is None or record.key == key)
 
 
 def _matches(record: Record, selection: Selection) -> bool:

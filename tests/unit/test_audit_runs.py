@@ -1,0 +1,54 @@
+"""Reading a compacted log from its audit, while time goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+from soma_cli.core.eventing.audit import audit_record, runs_of
+from soma_cli.core.ports import Bounds, EventLog
+from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, Record
+
+
+class AgeingLog:
+    """Ten events, all in the audit. What is older than `horizon` is compacted away, down to nothing."""
+
+    def __init__(self) -> None:
+        self.horizon = 3
+        self.events = [Record(EVENTS_TOPIC, 0, at, at, b"k", b"%d" % at) for at in range(10)]
+        copies = [audit_record(record, "topic") for record in self.events]
+        self.audit = [Record(AUDIT_TOPIC, 0, n, n, c.key, c.value, tuple(c.headers)) for n, c in enumerate(copies)]
+
+    def topics(self) -> list[str]:
+        return [EVENTS_TOPIC, AUDIT_TOPIC]
+
+    def topic_id(self, topic: str) -> str:
+        return "topic"
+
+    def bounds(self, topic: str) -> dict[int, Bounds]:
+        return {0: Bounds(0, 10)}
+
+    def compacted_before(self, topic: str) -> int:
+        return self.horizon
+
+    def offset_at(self, topic: str, partition: int, instant: int) -> int:
+        return instant
+
+    def scan(self, topic: str, partition: int, start: int, end: int, key: bytes | None = None) -> Iterator[Record]:
+        oldest = self.horizon if topic == EVENTS_TOPIC else 0
+        held = self.events if topic == EVENTS_TOPIC else self.audit
+        return iter([record for record in held if max(start, oldest) <= record.offset < end])
+
+
+def test_what_is_compacted_away_while_the_audit_is_read_is_not_lost() -> None:
+    log, read = AgeingLog(), list[int]()
+    for run in runs_of(cast(EventLog, log), 0, 0, 10, limit=2):
+        read += [record.offset for record in run.records]
+        log.horizon = min(log.horizon + 3, 10)
+    assert read == list(range(10))
+
+
+def test_what_is_young_is_read_from_the_log_itself() -> None:
+    log = AgeingLog()
+    log.audit.clear()
+    assert [len(run.records) for run in runs_of(cast(EventLog, log), 0, 3, 10, limit=4)] == [4, 3]
