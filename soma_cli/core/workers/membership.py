@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from soma_cli.core.errors import SomaError
 from soma_cli.core.ports import Consumer
 
 logger = logging.getLogger("soma")
@@ -45,7 +44,7 @@ class KeptAlive:
                 continue  # it polls right now
             try:
                 self._consumer.keep()
-            except SomaError as error:  # the worker's own next poll meets it too, and knows what to do
-                logger.debug("the group was not kept: %s", error.message)
+            except Exception:  # the worker's own next poll meets it too, and knows what to do; this goes on
+                logger.debug("the group was not kept", exc_info=True)
             finally:
                 self._guard.release()
