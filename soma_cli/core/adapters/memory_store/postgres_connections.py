@@ -158,6 +158,7 @@ def _parameters(settings: StoreSettings) -> dict[str, Any]:
             hint="write postgresql://user@host:5432/database",
             code="store_dsn",
         )
+    _check_parsed(given)
     timeout_s = settings.timeout_s
     ours = {
         "connect_timeout": max(1, int(timeout_s)),
@@ -168,6 +169,20 @@ def _parameters(settings: StoreSettings) -> dict[str, Any]:
         "tcp_user_timeout": int(timeout_s * 1000),
     }
     return ours | given | {"client_encoding": "UTF8"}
+
+
+def _check_parsed(given: dict[str, Any]) -> None:
+    """A password with a `/` or `@` that was not escaped is taken for part of the address, and would be shown with it.
+    Raises ConfigurationError, which quotes nothing."""
+    ports = str(given.get("port") or "0").split(",")
+    names = f"{given.get('host') or ''}/{given.get('dbname') or ''}"
+    # An @ that a host begins with is that of an abstract socket.
+    if "@" in names.removeprefix("@") or not all(port.isdigit() for port in ports if port):
+        raise ConfigurationError(
+            "`store.dsn` has an address that none can be",
+            hint="write what is special in user and password as in a URL: %40 for @, %2F for /, %3A for :, %23 for #",
+            code="store_dsn",
+        )
 
 
 def _where(parameters: dict[str, Any]) -> str:
