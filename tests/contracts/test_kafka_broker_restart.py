@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient
 
 from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
+from soma_cli.core.adapters.event_log.kafka_consumer import KafkaConsumer
 from soma_cli.core.errors import ServiceUnavailable
 from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, NewRecord
 from soma_cli.core.settings import LogSettings, WorkerSettings
@@ -18,6 +21,7 @@ from soma_cli.core.workers.copying import CopySource
 from soma_cli.core.workers.loop import Source, Status, Worker
 from tests.contracts.events import everything
 from tests.services import KafkaCluster
+from tests.services.ports import free_port, give_back
 
 WITHIN_S = 90.0
 
@@ -37,11 +41,16 @@ class Copying:
         writer = AuditWriter(self.log, source)
         read = Source(EVENTS_TOPIC, source.join, copies=True)
         self.states: list[str] = []
+        self.details: list[str] = []
         self.worker = Worker(self.log, writer, read, WorkerSettings(), report=self._heard)
         self.thread = threading.Thread(target=self.worker.run, daemon=True)
 
     def _heard(self, status: Status) -> None:
         self.states.append(status.state)
+        self.details.append(f"{status.state} {status.positions} {status.detail}")
+
+    def __repr__(self) -> str:
+        return f"the worker said: {self.details[-10:]}"
 
     def passed(self) -> int:
         return sum(self.worker.status.positions.values())
@@ -64,10 +73,10 @@ def settings_of(cluster: KafkaCluster, prefix: str) -> LogSettings:
     return LogSettings("kafka", cluster.address, 2, 1, prefix, timeout_s=3, session_timeout_s=3)
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
+def until(condition: Callable[[], bool], what: str, seen: object = None) -> None:
     deadline = time.monotonic() + WITHIN_S
     while not condition():
-        assert time.monotonic() < deadline, f"it did not happen in time: {what}"
+        assert time.monotonic() < deadline, f"it did not happen in time: {what}; {seen}"
         time.sleep(0.05)
 
 
@@ -88,14 +97,63 @@ def test_a_copier_says_that_the_broker_is_away_and_goes_on_when_it_is_back(broke
     log.provision()
     with copying(settings) as copier:
         append(log, "before")
-        until(lambda: copier.passed() == 8, "the first were copied")
+        until(lambda: copier.passed() == 8, "the first were copied", copier)
         copier.states.clear()
         broker.stop()
-        until(lambda: copier.states.count("retrying") >= 2, "it says that it cannot read")
+        until(lambda: copier.states.count("retrying") >= 2, "it says that it cannot read", copier)
         broker.start()
         append(log, "after")
         held = sum(bounds.end for bounds in log.bounds(EVENTS_TOPIC).values())
-        until(lambda: copier.passed() == held, "it went on")
-        until(lambda: copier.states[-1] == "idle", "it says that it has partitions, and nothing to do")
+        until(lambda: copier.passed() == held, "it went on", copier)
+        until(lambda: copier.states[-1] == "idle", "it says that it has partitions, and nothing to do", copier)
     assert len(everything(log, AUDIT_TOPIC)) == held
+    log.close()
+
+
+# --- clients that have lost the brokers for good: here they are such that never knew where these are ---
+
+
+@pytest.fixture
+def lost() -> Iterator[dict[str, object]]:
+    """The settings of a client that finds nobody, and reports no error."""
+    port = free_port()
+    yield {"bootstrap.servers": f"127.0.0.1:{port}", "error_cb": lambda error: None, "log_level": 0}
+    give_back(port)
+
+
+def values(consumer: KafkaConsumer) -> set[bytes | None]:
+    return {record.value for run in consumer.poll(100, 0.5) for record in run.records}
+
+
+def test_a_reader_that_has_lost_the_brokers_says_so_and_joins_anew(
+    broker: KafkaCluster, lost: dict[str, object]
+) -> None:
+    log = KafkaEventLog(settings_of(broker, "l."))
+    log.provision()
+    append(log, "before")
+    reader = log.consumer("l.readers", EVENTS_TOPIC, lambda partition: 0)
+    assert isinstance(reader, KafkaConsumer)
+    until(lambda: b"before" in values(reader), "it reads")
+    at_work, reader.consumer = reader.consumer, Consumer({"group.id": "l.readers", **lost})
+    at_work.close()
+    append(log, "after")
+    with pytest.raises(ServiceUnavailable, match=f"reading {EVENTS_TOPIC} failed"):
+        until(lambda: b"after" in values(reader), "it reads without brokers")
+    until(lambda: b"after" in values(reader), "it goes on")
+    reader.close()
+    log.close()
+
+
+def test_the_next_question_goes_to_a_new_client(broker: KafkaCluster, lost: dict[str, object]) -> None:
+    log = KafkaEventLog(settings_of(broker, "q."))
+    log.provision()
+    assert log.committed("q.readers", EVENTS_TOPIC) == {}
+    log._cluster._made = AdminClient(lost)  # type: ignore[arg-type]
+    [asking] = log._cluster._groups._asking.values()
+    asking.consumer.close()
+    asking.consumer = Consumer({"group.id": "q.readers", **lost})
+    for ask in (lambda: log.bounds(EVENTS_TOPIC), lambda: log.committed("q.readers", EVENTS_TOPIC)):
+        with pytest.raises(ServiceUnavailable):
+            ask()
+        ask()
     log.close()
