@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer as Client
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
@@ -322,6 +323,85 @@ def test_a_start_that_the_log_does_not_hold_is_an_error(
         with pytest.raises(error):
             drain(consumer, 1)
     consumer.close()
+
+
+class Instead:
+    """A client of which some calls are replaced."""
+
+    def __init__(self, client: Any, **calls: Callable[..., object]) -> None:
+        self._client = client
+        self._calls = calls
+
+    def __getattr__(self, name: str) -> Any:
+        return self._calls.get(name) or getattr(self._client, name)
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_an_error_among_records_loses_none(
+    log: KafkaEventLog, group: str, monkeypatch: pytest.MonkeyPatch, copies: bool
+) -> None:
+    """A run that is not handed out is read again, with those of the other partitions."""
+    made: Any = log.copier if copies else log.consumer
+    consumer = made(group, EVENTS_TOPIC, from_beginning)
+    sent = {item.position for item in log.append(many(60))}
+    take = consumer._take
+
+    def take_and_fail(limit: int, timeout_s: float) -> list[Message]:
+        if taken := take(limit, timeout_s):
+            monkeypatch.undo()
+            taken.append(Message(topic=consumer.name, partition=0, error=KafkaError(KafkaError.KAFKA_STORAGE_ERROR)))
+        return list(taken)
+
+    monkeypatch.setattr(consumer, "_take", take_and_fail)
+    with pytest.raises(ServiceUnavailable):
+        drain(consumer, 60)
+    assert {item.position for item in drain(consumer, 60)} == sent
+    consumer.close()
+
+
+def test_records_that_the_client_drops_are_read_again(log: KafkaEventLog, group: str) -> None:
+    """It drops what it has taken where a callback fails."""
+    consumer: Any = log.consumer(group, EVENTS_TOPIC, from_beginning)
+    log.append(many(60))
+    drain(consumer, 60)
+    client = consumer.consumer
+
+    def drop(*arguments: object) -> object:
+        client.consume(*arguments)
+        raise KafkaException(KafkaError(KafkaError._STATE))
+
+    consumer.consumer = Instead(client, consume=drop)
+    sent = {item.position for item in log.append(many(60))}
+    with pytest.raises(ServiceUnavailable):
+        drain(consumer, 1)
+    consumer.consumer = client
+    assert sent <= {item.position for item in drain(consumer, 120)}
+    consumer.close()
+
+
+def test_a_copier_that_is_no_member_any_more_publishes_nothing(
+    settings: LogSettings, log: KafkaEventLog, group: str
+) -> None:
+    """Also where its client has heard so, and the copier not yet: its membership then is that of nobody."""
+    copier: Any = log.copier(group, EVENTS_TOPIC, from_beginning)
+    log.append(of_one_key(5))
+    nobody = Client({"bootstrap.servers": settings.bootstrap_servers or "", "group.id": group})
+    client = copier.consumer
+    polled, deadline = list[Run](), time.monotonic() + 30
+    copier.consumer = client
+    while not copier.assigned() and time.monotonic() < deadline:
+        copier.poll(1, 0.2)
+    copier.consumer = Instead(client, consumer_group_metadata=nobody.consumer_group_metadata, memberid=nobody.memberid)
+    log.append(of_one_key(5))
+    while not polled and time.monotonic() < deadline:
+        polled = copier.poll(10, 0.2)
+    with pytest.raises(Fenced):
+        copier.publish([NewRecord(AUDIT_TOPIC, b"k", b"v")], {run.partition: run.end for run in polled})
+    assert everything(log, AUDIT_TOPIC) == []
+    assert log.committed(group, EVENTS_TOPIC) == {}
+    copier.consumer = client
+    nobody.close()
+    copier.close()
 
 
 def test_records_that_are_deleted_while_it_reads_are_an_error(

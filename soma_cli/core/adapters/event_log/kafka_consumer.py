@@ -53,6 +53,8 @@ class KafkaConsumer:
         self._waiting: set[int] = set()
         self._stash: list[Message] = []
         self._paused = False
+        self._astray = False
+        """Whether records may have been taken that were in no run: then every partition is begun again."""
         self._raised: list[Exception] = []
         self._leaving = False
         self._closed = False
@@ -133,6 +135,7 @@ class KafkaConsumer:
             left = max(deadline - time.monotonic(), 0.0)
             runs = self._runs(self._take(limit, min(left, _SLICE_S if self._next else _JOINING_S)))
             if self._raised:
+                self._astray = True
                 raise self._raised.pop(0)
             if runs:
                 return runs
@@ -142,6 +145,8 @@ class KafkaConsumer:
 
     def _settle(self) -> None:
         """Begin the partitions that wait, and go on with those that `keep` paused."""
+        if self._astray:
+            self._rewind()
         if self._waiting:
             self.cluster.forget(self.topic)
         for number in sorted(self._waiting):
@@ -151,6 +156,14 @@ class KafkaConsumer:
         if self._paused:
             self._paused = False
             self.consumer.resume(plain(self.name, self._next))
+
+    def _rewind(self) -> None:
+        """Every partition waits to be begun again."""
+        self._stash = []
+        self.consumer.pause(plain(self.name, self._next))
+        self._waiting |= set(self._next)
+        self._next.clear()
+        self._astray = False
 
     def begin(self, partition: int) -> int:
         return self._start(partition)
@@ -187,7 +200,8 @@ class KafkaConsumer:
                 taken = [] if first is None else [first]
             if taken and len(taken) < limit:
                 taken += self.consumer.consume(limit - len(taken), 0)
-        except KafkaException as error:
+        except KafkaException as error:  # what a callback failed with: the client drops what it had taken
+            self._astray = True
             raise self.client.error(error, self.trouble, f"reading {self.topic}") from error
         taken, self._stash = taken[:limit], taken[limit:]
         return taken
@@ -274,7 +288,11 @@ class KafkaConsumer:
         """Partitions stand still meanwhile. A message that comes all the same is kept for the next `poll`."""
         self.consumer.pause(plain(self.name, self._next))
         self._paused = True
-        message = self.consumer.poll(0)
+        try:
+            message = self.consumer.poll(0)
+        except KafkaException as error:
+            self._astray = True
+            raise self.client.error(error, self.trouble, f"staying in {self.group}") from error
         if message is not None:
             self._stash.append(message)
 

@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from soma_cli.core.adapters.event_log.kafka_client import LOGGER, Trouble, bounded
-from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster, plain, topic_partitions
+from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster, topic_partitions
 from soma_cli.core.adapters.event_log.kafka_consumer import KafkaConsumer
 from soma_cli.core.adapters.event_log.kafka_producer import PRODUCER_BYTES
 from soma_cli.core.errors import SomaError
@@ -55,10 +55,12 @@ class KafkaCopier(KafkaConsumer):
 
     def poll(self, limit: int, timeout_s: float) -> list[Run]:
         """The membership of this moment goes with the batch: taken later, it could be that of a time after the
-        partitions had been lost, and would let a zombie through."""
+        partitions had been lost, and would let a zombie through. That of a client which has just heard that it is no
+        member, and has not told so yet, names nobody: the brokers would take offsets with it from anyone."""
         runs = super().poll(limit, timeout_s)
         if runs:
-            self._membership = self.consumer.consumer_group_metadata()
+            membership = self.consumer.consumer_group_metadata()
+            self._membership = membership if self.consumer.memberid() else None
         return runs
 
     def publish(self, records: Sequence[NewRecord], offsets: Mapping[int, int]) -> None:
@@ -168,12 +170,9 @@ class KafkaCopier(KafkaConsumer):
         )
 
     def _rewind(self) -> None:
-        """Every partition starts again, at the committed offset."""
-        self._stash = []
+        """At the committed offsets; what was polled is published no more."""
+        super()._rewind()
         self._membership = None
-        self.consumer.pause(plain(self.name, self._next))
-        self._waiting |= set(self._next)
-        self._next.clear()
 
     def close(self) -> None:
         """An open transaction is aborted by the broker when its time is over."""
