@@ -13,8 +13,8 @@ import pytest
 
 from soma_cli.core.adapters.data_folder import open_data_folder
 from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
-from soma_cli.core.errors import ConfigurationError, ServiceUnavailable
-from soma_cli.core.ports import PositionMismatch, Run
+from soma_cli.core.errors import ConfigurationError, LogReplaced, ServiceUnavailable
+from soma_cli.core.ports import Assigned, Consumer, PositionMismatch, Revoked, Run
 from soma_cli.core.record import EVENTS_TOPIC, NewRecord
 from soma_cli.core.settings import WorkerSettings
 from soma_cli.core.workers import loop
@@ -113,6 +113,31 @@ def test_from_reads_again_but_never_leaves_anything_out(log: SqliteEventLog) -> 
     again = Recorder()
     again.stored = 6
     assert worker(log, again, until_end=True, start={0: 9}).run().tally.read == 4
+
+
+def test_a_topic_made_anew_stops_it_before_it_reads(log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(log, 6)
+    recorder = Recorder()
+    run = worker(log, recorder)
+    monkeypatch.setattr(log, "topic_id", lambda topic: "another")
+    with pytest.raises(LogReplaced, match="made anew while recorder ran"):
+        run.run()
+    assert recorder.seen == []
+
+
+def test_a_group_that_cannot_be_joined_yet_is_tried_again(log: SqliteEventLog) -> None:
+    fill(log, 6)
+    recorder, failures = Recorder(), [ServiceUnavailable("the brokers are away")] * 2
+    run = worker(log, recorder)
+
+    def join(start: Assigned, revoked: Revoked) -> Consumer:
+        if failures:
+            raise failures.pop()
+        return log.consumer(GROUP, EVENTS_TOPIC, start, revoked)
+
+    run._source = replace(run._source, consumer=join)
+    run.run()
+    assert recorder.seen == list(range(6))
 
 
 def test_what_is_unavailable_is_tried_again_with_the_same_run(log: SqliteEventLog) -> None:

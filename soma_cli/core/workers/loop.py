@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Literal, TypeVar
 
-from soma_cli.core.errors import ServiceUnavailable
+from soma_cli.core.errors import LogReplaced, ServiceUnavailable
 from soma_cli.core.eventing.audit import maybe_compacted_end, runs_of
 from soma_cli.core.instants import MICROSECONDS, now_us
 from soma_cli.core.ports import Assigned, Consumer, EventLog, Fenced, PositionMismatch, Revoked, Run
@@ -106,6 +106,7 @@ class Worker:
         self._rate = Rate()
         self._leader: Worker | None = None
         self._unchecked: set[int] = set()
+        self._topic_id = log.topic_id(source.topic)
 
     def follow(self, leader: Worker) -> None:
         """Process nothing that the leader, while it runs, has not passed: so its counts tell what it did."""
@@ -114,7 +115,9 @@ class Worker:
     def run(self) -> Status:
         """Work until stopped, done, or broken. Returns the final status; raises what ended it otherwise."""
         ends = self._retrying(self._ends) or {}
-        self._join()
+        if not self._retrying(self._joined):
+            self._say("stopped")
+            return self.status
         try:
             while not self.stop.is_set() and not self._is_done(ends):
                 self._turn()
@@ -132,9 +135,10 @@ class Worker:
 
     # --- the group ---
 
-    def _join(self) -> None:
+    def _joined(self) -> bool:
         self._consumer = self._source.consumer(self._start, self._revoked)
         self._alive = KeptAlive(self._consumer)
+        return True
 
     def _leave(self) -> None:
         self._alive.close()
@@ -142,6 +146,7 @@ class Worker:
 
     def _start(self, partition: int) -> int:
         """Where an assigned partition is to be read from."""
+        self._check_same_topic()
         stored = self._projection.positions().get(partition, 0)
         if self._source.topic == EVENTS_TOPIC:
             check_in_range(self._log, self._projection.name, partition, stored)
@@ -149,6 +154,17 @@ class Worker:
         self.status.positions[partition] = start
         self._unchecked.add(partition)
         return start
+
+    def _check_same_topic(self) -> None:
+        """Raises LogReplaced where the stored positions say nothing about the topic that is there now."""
+        topic = self._source.topic
+        if (found := self._log.topic_id(topic)) != self._topic_id:
+            raise LogReplaced(
+                f"{topic} was made anew while {self._projection.name} ran: its topic id was {self._topic_id}, "
+                f"and is {found} now",
+                hint="`soma doctor` tells whether it is the right log; then start the worker again",
+                details={"topic_id": found},
+            )
 
     def _revoked(self, partitions: frozenset[int]) -> None:
         """The group hears how far they are while it still takes our word for it."""
