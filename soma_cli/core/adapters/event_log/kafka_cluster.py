@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, suppress
@@ -43,6 +43,7 @@ from soma_cli.core.record import (
 
 TOPICS = (EVENTS_TOPIC, AUDIT_TOPIC, LATEST_TOPIC, REQUESTS_TOPIC, RESPONSES_TOPIC, DEAD_LETTER_TOPIC)
 _NONE_SUCH = -1
+"""What the brokers say where no record is as late as the instant that was asked for."""
 _NO_GROUP = {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID}
 _SETTLING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -58,6 +59,8 @@ _SETTLING = {
 }
 _PAUSE_S = 0.02
 _ASKING_S = 1.0
+_FIRST_ANSWER_S = 0.5
+"""A leader that does not answer within this is asked for again, and given twice the time: it may be another by then."""
 T = TypeVar("T")
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -248,47 +251,62 @@ class KafkaCluster:
         return end[partition] if found[partition] == _NONE_SUCH else min(found[partition], end[partition])
 
     def _offsets(self, topic: str, asked: Sequence[Mapping[int, OffsetSpec]]) -> list[dict[int, int]]:
-        """Asked at the same time; again while a partition changes its leader."""
+        """Asked at the same time; again while a partition changes its leader, or its leader does not answer."""
 
-        def ask() -> list[dict[int, int]]:
-            sent = [self._list_offsets(topic, specs) for specs in asked]
+        def ask(within_s: float) -> list[dict[int, int]]:
+            sent = [self._list_offsets(topic, specs, within_s) for specs in asked]
             return [self._answers(topic, futures) for futures in sent]
 
-        return self._settled(ask)
+        with self._made_anew_if_lost():
+            return self._settled(ask, _SETTLING | {KafkaError._TIMED_OUT})
 
-    def _settled(self, ask: Callable[[], T]) -> T:
-        """Ask again, for `timeout_s`, while a partition or a group changes the broker that leads it."""
-        deadline = time.monotonic() + self.client.timeout_s
+    def _settled(self, ask: Callable[[float], T], settling: Set[int] = _SETTLING) -> T:
+        """Call `ask(within_s)`, again for `timeout_s` while a partition or a group changes the broker that leads it."""
+        within_s, deadline = _FIRST_ANSWER_S, time.monotonic() + self.client.timeout_s
         while True:
             try:
-                return ask()
+                return ask(max(min(within_s, deadline - time.monotonic()), _PAUSE_S))
             except SomaError as error:
-                if _code(error) not in _SETTLING or time.monotonic() > deadline:
+                left_s = deadline - time.monotonic() - _PAUSE_S
+                if _code(error) not in settling or left_s <= 0:
                     raise
                 time.sleep(_PAUSE_S)
-                self._look_again()
+                self._look_again(min(left_s, _ASKING_S))
+            within_s *= 2
 
-    def _look_again(self) -> None:
+    def _look_again(self, within_s: float) -> None:
         """Who leads what is remembered by the client, also when a broker has just said that it is wrong."""
         with suppress(KafkaException):
-            self.admin.list_topics(timeout=_ASKING_S)
+            self.admin.list_topics(timeout=within_s)
 
-    def _list_offsets(self, topic: str, specs: Mapping[int, OffsetSpec]) -> dict[TopicPartition, Future[Any]]:
+    def _list_offsets(
+        self, topic: str, specs: Mapping[int, OffsetSpec], within_s: float
+    ) -> dict[TopicPartition, Future[Any]]:
         name = self.client.on_broker(topic)
         return self.admin.list_offsets(
             {TopicPartition(name, partition): spec for partition, spec in specs.items()},
             isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=self.client.timeout_s,
+            request_timeout=within_s,
         )
 
     def _answers(self, topic: str, futures: Mapping[TopicPartition, Future[Any]]) -> dict[int, int]:
+        """A leader that is away, or does not answer in time, is no error to the client: it gives an offset that is
+        none, -1001. Whoever took that for an end would find the partition empty."""
         what = f"asking for the offsets of {topic}"
-        return {key.partition: self.result(future, what).offset for key, future in futures.items()}
+        try:
+            answers = {key.partition: self.client.result(each, self.trouble, what) for key, each in futures.items()}
+        finally:
+            self._poll()
+        found = {partition: answer.offset for partition, answer in answers.items()}
+        if any(offset < _NONE_SUCH for offset in found.values()):
+            silence = KafkaException(KafkaError(KafkaError._TIMED_OUT))
+            raise self.client.error(silence, self.trouble, what) from silence
+        return found
 
     # --- groups ---
 
     def members(self, group: str) -> int:
-        def ask() -> int:
+        def ask(_: float) -> int:
             futures = self.admin.describe_consumer_groups([group], request_timeout=self.client.timeout_s)
             return len(self.result(futures[group], f"looking up the group {group}").members)
 
@@ -302,7 +320,7 @@ class KafkaCluster:
     def committed(self, group: str, topic: str, *, stable: bool = False) -> dict[int, Committed]:
         """`stable`: raises ServiceUnavailable while a transaction is open that may change them."""
         name, partitions = self.client.on_broker(topic), range(self.known(topic).partitions)
-        return self._settled(lambda: self._groups.committed(group, name, partitions, stable=stable))
+        return self._settled(lambda _: self._groups.committed(group, name, partitions, stable=stable))
 
     def brokers(self) -> DescribeClusterResult:
         future = self.admin.describe_cluster(request_timeout=self.client.timeout_s)
