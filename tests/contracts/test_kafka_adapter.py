@@ -195,6 +195,25 @@ def _works(log: KafkaEventLog) -> bool:
     return False
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda log: log.bounds(EVENTS_TOPIC),
+        lambda log: list(log.scan(EVENTS_TOPIC, 0, 0, 10)),
+        lambda log: log.offset_at(EVENTS_TOPIC, 0, 0),
+    ],
+)
+def test_a_broker_that_is_silent_has_no_offsets(paused: KafkaCluster, ask: Callable[[KafkaEventLog], object]) -> None:
+    """To the client it is no error: it gives -1001, which must not be taken for the end."""
+    log = KafkaEventLog(own(paused))
+    log.append(of_one_key(1))
+    ask(log)
+    paused.pause()
+    with pytest.raises(ServiceUnavailable, match="no answer from the Kafka brokers"):
+        ask(log)
+    log.close()
+
+
 def test_a_consumer_tells_silence_from_nothing_new(paused: KafkaCluster, group: str) -> None:
     log = KafkaEventLog(own(paused))
     consumer = log.consumer(group, EVENTS_TOPIC, from_beginning)

@@ -41,6 +41,31 @@ def statuses(log: KafkaEventLog) -> set[str]:
     return {finding.status for finding in log.health()}
 
 
+def leaders(cluster: KafkaCluster, topic: str) -> dict[int, int]:
+    """By partition, the number that the cluster's broker has for a test: from 0."""
+    found = AdminClient({"bootstrap.servers": cluster.address}).list_topics(topic, timeout=20)
+    return {number: item.leader - 1 for number, item in found.topics[topic].partitions.items()}
+
+
+def test_a_partition_whose_leader_is_gone_never_looks_empty(brokers: KafkaCluster) -> None:
+    """The client gives no error for the offsets of a leader that does not answer, but -1001."""
+    log = KafkaEventLog(settings_of(brokers, "g.", timeout_s=20))
+    log.provision()
+    records = [new_record(number, 1) for number in range(20)]
+    log.append(records)
+    before = log.bounds(EVENTS_TOPIC)
+    victim = leaders(brokers, "g." + EVENTS_TOPIC)[0]
+    brokers.kill(victim)
+    try:
+        scanned = [item.value for item in log.scan(EVENTS_TOPIC, 0, 0, before[0].end)]
+        assert len(scanned) == before[0].end > 0
+        assert log.bounds(EVENTS_TOPIC) == before
+        assert values(log) == sorted(record.value or b"" for record in records)
+    finally:
+        brokers.start(victim)
+    log.close()
+
+
 def test_a_broker_is_lost_and_then_too_many(brokers: KafkaCluster) -> None:
     """One test, because to start brokers again takes long: lost, told, short of replicas, whole again."""
     log = KafkaEventLog(settings_of(brokers, "r.", timeout_s=20))
