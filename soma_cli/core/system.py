@@ -230,6 +230,9 @@ class MemorySystem:
                 receipt.duplicate = None  # an earlier call's event may lie where kv has not come yet
         if wait is not None or event.if_version is not None:
             receipt.outcomes = self._settled(receipt, wait or "kv", wait_timeout_s)
+            if draft.key is not None and receipt.outcomes.kv == Outcome.DUPLICATE.value:
+                # Only now is it known what the key stood for: kv had not come to that when it was looked up.
+                write.earlier_receipt(self._store, event, draft.key, filled_in)
             receipt.duplicate = receipt.duplicate or receipt.outcomes.kv == Outcome.DUPLICATE.value
         return receipt
 
