@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
@@ -70,7 +70,7 @@ def copying(settings: LogSettings) -> Iterator[Copying]:
 
 
 def settings_of(cluster: KafkaCluster, prefix: str) -> LogSettings:
-    return LogSettings("kafka", cluster.address, 2, 1, prefix, timeout_s=3, session_timeout_s=3)
+    return LogSettings("kafka", cluster.address, 2, 1, prefix, timeout_s=3, session_timeout_s=6)
 
 
 def until(condition: Callable[[], bool], what: str, seen: object = None) -> None:
@@ -78,6 +78,10 @@ def until(condition: Callable[[], bool], what: str, seen: object = None) -> None
     while not condition():
         assert time.monotonic() < deadline, f"it did not happen in time: {what}; {seen}"
         time.sleep(0.05)
+
+
+def held(log: KafkaEventLog) -> int:
+    return sum(bounds.end for bounds in log.bounds(EVENTS_TOPIC).values())
 
 
 def append(log: KafkaEventLog, name: str) -> None:
@@ -103,10 +107,26 @@ def test_a_copier_says_that_the_broker_is_away_and_goes_on_when_it_is_back(broke
         until(lambda: copier.states.count("retrying") >= 2, "it says that it cannot read", copier)
         broker.start()
         append(log, "after")
-        held = sum(bounds.end for bounds in log.bounds(EVENTS_TOPIC).values())
-        until(lambda: copier.passed() == held, "it went on", copier)
+        until(lambda: copier.passed() == held(log), "it went on", copier)
         until(lambda: copier.states[-1] == "idle", "it says that it has partitions, and nothing to do", copier)
-    assert len(everything(log, AUDIT_TOPIC)) == held
+    assert len(everything(log, AUDIT_TOPIC)) == held(log) >= 16
+    log.close()
+
+
+def test_offsets_that_an_open_transaction_may_change_are_told_as_such(broker: KafkaCluster) -> None:
+    log = KafkaEventLog(settings_of(broker, "s."))
+    log.provision()
+    servers = {"bootstrap.servers": broker.address}
+    member, producer = Consumer({**servers, "group.id": "s"}), Producer({**servers, "transactional.id": "s"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    offsets = [TopicPartition(f"s.{EVENTS_TOPIC}", 0, 0)]
+    producer.send_offsets_to_transaction(offsets, member.consumer_group_metadata(), 30)
+    with pytest.raises(ServiceUnavailable, match="a transaction is open that may change them"):
+        log._cluster.committed("s", EVENTS_TOPIC, stable=True)
+    producer.commit_transaction(30)
+    assert log._cluster.committed("s", EVENTS_TOPIC, stable=True)[0].offset == 0
+    member.close()
     log.close()
 
 
