@@ -243,6 +243,7 @@ class MemorySystem:
         except SomaError as error:
             error.details["receipt"] = asdict(receipt)
             raise
+        cached.renew(self._store, self.adapters.cache, receipt.id)
         if outcomes.kv == Outcome.IGNORED.value:
             raise CheckFailed(
                 f"the event at {receipt.position} was ignored: memory {receipt.id} changed meanwhile",

@@ -43,3 +43,14 @@ class Reader:
             except SomaError as error:
                 logger.debug("the cache was not filled: %s", error.message)
         return state
+
+
+def renew(store: MemoryStore, cache: Cache | None, id: str) -> None:
+    """Let the cache know what the store does: who waited for kv reads what it did, and kv tells the cache only after
+    its commit, if nothing comes in between."""
+    if cache is None:
+        return
+    try:
+        cache.put(list(store.states([id]).values()))
+    except SomaError as error:
+        logger.debug("the cache was not renewed: %s", error.message)
