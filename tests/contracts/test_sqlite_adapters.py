@@ -217,7 +217,7 @@ def test_a_store_of_the_first_version_is_migrated_with_its_rows(tmp_path: Path) 
         assert store.list_states(namespace="n", since=None, limit=5)[0].payload == {"a": 1}
         assert [entry.event_id for entry in store.history(uid(1))] == ["e"]
         assert store.access([uid(1)]) == {uid(1): Access(3, 4)}
-        assert store.apply(batch(record(1, 1))).position == 2
+        assert store.apply(batch(record(1, 1))).positions == {0: 2}
     assert version_of_schema(tmp_path / "store.sqlite3") == len(list(STORE_MIGRATIONS.glob("*.sql")))
 
 
@@ -483,7 +483,7 @@ def test_a_full_disk_loses_nothing_of_the_store(small_disk: Path) -> None:
     with store_at(place) as store:
         assert store.positions(TOPIC_ID) == {0: len(passed)}
         assert [state.version for state in store.scan_states()] == passed[-20:]
-        assert store.apply(batch(record(len(passed), 1))).position == len(passed) + 1
+        assert store.apply(batch(record(len(passed), 1))).positions == {0: len(passed) + 1}
 
 
 def fill(file: Path) -> None:
