@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from soma_cli.core.eventing.audit import audit_record, runs_of
@@ -25,7 +25,7 @@ class AgeingLog:
     def topic_id(self, topic: str) -> str:
         return "topic"
 
-    def bounds(self, topic: str) -> dict[int, Bounds]:
+    def bounds(self, topic: str, reaching: Mapping[int, int] | None = None) -> dict[int, Bounds]:
         return {0: Bounds(0, 10)}
 
     def compacted_before(self, topic: str) -> int:

@@ -87,7 +87,7 @@ def _differ(record: Record, entry: JournalEntry) -> bool:
 
 def check_in_range(log: EventLog, projection: str, partition: int, stored: int) -> None:
     """Raises LogBehind where a stored position lies behind the log's end: going on would leave events out."""
-    end = log.bounds(EVENTS_TOPIC)[partition].end
+    end = log.bounds(EVENTS_TOPIC, {partition: stored})[partition].end
     if stored > end:
         raise LogBehind(
             f"{projection} has passed {EVENTS_TOPIC}/{partition}@{stored - 1}, but the log ends at offset {end}: "

@@ -6,7 +6,7 @@ brokers' clocks are not set back. A process that forks opens its log anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import murmur2
@@ -67,8 +67,8 @@ class KafkaEventLog:
         count = self._cluster.known(topic).partitions
         return [murmur2(key, count) for key in keys]
 
-    def bounds(self, topic: str) -> dict[int, Bounds]:
-        return self._cluster.bounds(topic)
+    def bounds(self, topic: str, reaching: Mapping[int, int] | None = None) -> dict[int, Bounds]:
+        return self._cluster.bounds(topic, reaching)
 
     def scan(self, topic: str, partition: int, start: int, end: int, key: bytes | None = None) -> Iterator[Record]:
         return self._readers.scan(topic, partition, start, end, key)

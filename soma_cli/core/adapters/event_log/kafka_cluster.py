@@ -30,6 +30,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble
 from soma_cli.core.adapters.event_log.kafka_group_offsets import GroupOffsets
 from soma_cli.core.adapters.event_log.kafka_lost import may_be_lost
+from soma_cli.core.adapters.event_log.kafka_reached import Reached
 from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError, UsageError
 from soma_cli.core.ports import Bounds, Committed
 from soma_cli.core.record import (
@@ -59,11 +60,14 @@ _SETTLING = {
 }
 _PAUSE_S = 0.02
 _ASKING_S = 1.0
+_DOUBT_S = 3.0
+_DOUBT_PAUSE_S = 0.1
 _FIRST_ANSWER_S = 0.5
 """A leader that does not answer within this is asked for again, and given twice the time: it may be another by then."""
 T = TypeVar("T")
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_COMMITTED, _ANY = IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED
 
 
 class Known(NamedTuple):
@@ -84,6 +88,7 @@ class KafkaCluster:
         self._known: dict[str, Known] = {}
         self._configs: dict[str, dict[str, str]] = {}
         self._groups = GroupOffsets(client)
+        self._reached = Reached()
 
     @property
     def admin(self) -> AdminClient:
@@ -229,19 +234,51 @@ class KafkaCluster:
 
     # --- bounds ---
 
-    def bounds(self, topic: str) -> dict[int, Bounds]:
+    def bounds(self, topic: str, reaching: Mapping[int, int] | None = None) -> dict[int, Bounds]:
         """`end` is the last stable offset: what an open transaction holds back is not counted, so that every offset
-        below it can be read at once."""
-        return self._bounds(topic, range(self.known(topic).partitions))
+        below it can be read at once. An end below `reaching` is asked for again, for some seconds, before it is given.
+        One below what this process knows to be there raises ServiceUnavailable after that; but only once, as from then
+        on the log is taken to have lost it."""
+        return self._bounds(topic, range(self.known(topic).partitions), reaching or {})
 
-    def partition_bounds(self, topic: str, partition: int) -> Bounds:
+    def partition_bounds(self, topic: str, partition: int, reaching: int = 0) -> Bounds:
         self.check_partition(topic, partition)
-        return self._bounds(topic, [partition])[partition]
+        return self._bounds(topic, [partition], {partition: reaching})[partition]
 
-    def _bounds(self, topic: str, partitions: Iterable[int]) -> dict[int, Bounds]:
-        first, last = _EARLIEST, _LATEST
-        beginnings, ends = self._offsets(topic, [dict.fromkeys(partitions, first), dict.fromkeys(partitions, last)])
-        return {partition: Bounds(beginning, ends[partition]) for partition, beginning in beginnings.items()}
+    def reached(self, topic: str, ends: Mapping[int, int]) -> None:
+        """Note that those partitions hold all offsets below these."""
+        if topic in self._known:
+            self._reached.note(self._known[topic].topic_id, ends)
+
+    def _bounds(self, topic: str, partitions: Sequence[int], reaching: Mapping[int, int]) -> dict[int, Bounds]:
+        deadline = time.monotonic() + min(self.client.timeout_s, _DOUBT_S)
+        first, last = dict.fromkeys(partitions, _EARLIEST), dict.fromkeys(partitions, _LATEST)
+        while True:
+            beginnings, ends = self._offsets(topic, [first, last])
+            gone = self._not_there(topic, self._reached.above(self.known(topic).topic_id, ends))
+            if not gone and (time.monotonic() > deadline or all(reaching.get(n, 0) <= ends[n] for n in ends)):
+                self.reached(topic, ends)
+                return {partition: Bounds(beginning, ends[partition]) for partition, beginning in beginnings.items()}
+            if gone and time.monotonic() > deadline:
+                raise self._went_back(topic, gone, ends)
+            time.sleep(_DOUBT_PAUSE_S)
+            self.forget(topic)
+            self._look_again(_ASKING_S)
+
+    def _not_there(self, topic: str, known: Mapping[int, int]) -> dict[int, int]:
+        """Those of the partitions that do not reach as far, also where what an open transaction holds back counts."""
+        if not known:
+            return {}
+        [ends] = self._offsets(topic, [dict.fromkeys(known, _LATEST)], _ANY)
+        return {partition: end for partition, end in known.items() if ends[partition] < end}
+
+    def _went_back(self, topic: str, gone: Mapping[int, int], ends: Mapping[int, int]) -> ServiceUnavailable:
+        self._reached.forget(self.known(topic).topic_id, gone)
+        told = ", ".join(f"{topic}/{number} ends at {ends[number]}, but had {end}" for number, end in gone.items())
+        return ServiceUnavailable(
+            f"the brokers at {self.client.servers} say that the log is shorter than it was: {told}",
+            hint="a broker that was cut off may say so for a moment; if it stays, the log has lost these records",
+        )
 
     def offset_at(self, topic: str, partition: int, instant: int) -> int:
         """Brokers keep milliseconds, so an instant between two of them is that of the later one."""
@@ -250,11 +287,13 @@ class KafkaCluster:
         found, end = self._offsets(topic, [{partition: at}, {partition: _LATEST}])
         return end[partition] if found[partition] == _NONE_SUCH else min(found[partition], end[partition])
 
-    def _offsets(self, topic: str, asked: Sequence[Mapping[int, OffsetSpec]]) -> list[dict[int, int]]:
+    def _offsets(
+        self, topic: str, asked: Sequence[Mapping[int, OffsetSpec]], isolation: IsolationLevel = _COMMITTED
+    ) -> list[dict[int, int]]:
         """Asked at the same time; again while a partition changes its leader, or its leader does not answer."""
 
         def ask(within_s: float) -> list[dict[int, int]]:
-            sent = [self._list_offsets(topic, specs, within_s) for specs in asked]
+            sent = [self._list_offsets(topic, specs, isolation, within_s) for specs in asked]
             return [self._answers(topic, futures) for futures in sent]
 
         with self._made_anew_if_lost():
@@ -280,12 +319,12 @@ class KafkaCluster:
             self.admin.list_topics(timeout=within_s)
 
     def _list_offsets(
-        self, topic: str, specs: Mapping[int, OffsetSpec], within_s: float
+        self, topic: str, specs: Mapping[int, OffsetSpec], isolation: IsolationLevel, within_s: float
     ) -> dict[TopicPartition, Future[Any]]:
         name = self.client.on_broker(topic)
         return self.admin.list_offsets(
             {TopicPartition(name, partition): spec for partition, spec in specs.items()},
-            isolation_level=IsolationLevel.READ_COMMITTED,
+            isolation_level=isolation,
             request_timeout=within_s,
         )
 

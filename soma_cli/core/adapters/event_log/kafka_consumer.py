@@ -169,7 +169,7 @@ class KafkaConsumer:
         return self._start(partition)
 
     def _check(self, partition: int, offset: int) -> None:
-        beginning, end = self.cluster.partition_bounds(self.topic, partition)
+        beginning, end = self.cluster.partition_bounds(self.topic, partition, offset)
         if offset > end:
             raise LogBehind(
                 f"{self.topic}/{partition} ends at {end}, before the stored position {offset}",
@@ -183,8 +183,16 @@ class KafkaConsumer:
             )
 
     def _move(self, partition: int, offset: int) -> None:
+        place = TopicPartition(self.name, partition, offset)
         try:
-            self.consumer.seek(TopicPartition(self.name, partition, offset))
+            try:
+                self.consumer.seek(place)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE:
+                    raise
+                # After an offset that the log did not hold, the client reads the partition no more, nor seeks in it.
+                self.consumer.incremental_unassign(plain(self.name, [partition]))
+                self.consumer.incremental_assign([place])
             self.consumer.resume(plain(self.name, [partition]))
         except KafkaException as error:
             raise self.client.error(error, self.trouble, f"seeking in {self.topic}/{partition}") from error
@@ -222,6 +230,7 @@ class KafkaConsumer:
                 self._event(error, number)
         moved = [number for number, end in self._next.items() if end > starts.get(number, end)]
         if moved:
+            self.cluster.reached(self.topic, {number: self._next[number] for number in moved})
             self._heard_at = time.monotonic()
             self.trouble.over()
         return [Run(number, starts[number], self._next[number], records.get(number, ())) for number in moved]
@@ -315,7 +324,10 @@ class KafkaConsumer:
         items = topic_partitions(self.name, mine, commit_note(rate_per_s, now_us()))
         if self._leaving:
             # It goes out before the request to join again. To wait for the answer here would block the client.
-            self.consumer.commit(offsets=items, asynchronous=True)
+            try:
+                self.consumer.commit(offsets=items, asynchronous=True)
+            except KafkaException as error:
+                LOGGER.debug("not committed: %s", error)
             return
         outcome: list[KafkaException] = []
         if not bounded(lambda: self._commit(items, outcome), self.client.timeout_s):

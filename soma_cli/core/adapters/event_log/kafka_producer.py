@@ -82,6 +82,14 @@ class Delivery:
     def some_placed(self) -> bool:
         return any(self._placed.values())
 
+    def ends(self, topic: str) -> dict[int, int]:
+        """By partition, the offset behind the last of the topic's records."""
+        ends: dict[int, int] = {}
+        for partition, offset, _ in self._placed[topic]:
+            if offset >= ends.get(partition, 0):
+                ends[partition] = offset + 1
+        return ends
+
     def receipts(self, records: Sequence[NewRecord], partitions: Sequence[int]) -> list[Appended]:
         """Within a partition the records lie in the order in which they were sent."""
         rows = {
@@ -124,6 +132,8 @@ class KafkaAppender:
         self._wait(producer, delivery, sent)
         if delivery.failures or delivery.reported < len(records):
             raise self._failed(delivery, names, sent, self._trouble.count > heard)
+        for topic in names:
+            self._cluster.reached(topic, delivery.ends(topic))
         return delivery.receipts(records, partitions)
 
     def _refuse(self, records: Sequence[NewRecord]) -> None:

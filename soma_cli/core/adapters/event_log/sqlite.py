@@ -119,7 +119,7 @@ class SqliteEventLog:
     def partitions_of(self, topic: str, keys: Sequence[bytes]) -> list[int]:
         return [PARTITION] * len(keys)
 
-    def bounds(self, topic: str) -> dict[int, Bounds]:
+    def bounds(self, topic: str, reaching: Mapping[int, int] | None = None) -> dict[int, Bounds]:
         with self._database.reading() as connection:
             return {PARTITION: Bounds(0, _offset(self._end(connection, topic)[0]))}
 
