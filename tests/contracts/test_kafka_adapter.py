@@ -398,6 +398,21 @@ def test_records_that_the_client_drops_are_read_again(log: KafkaEventLog, group:
     consumer.close()
 
 
+def test_it_goes_on_once_the_log_holds_its_offset_again(log: KafkaEventLog, group: str) -> None:
+    """As after a leader was chosen that lacked the newest records: the brokers said that there is no such offset."""
+    passed: dict[int, int] = {}
+    consumer: Any = log.consumer(group, EVENTS_TOPIC, lambda partition: passed.get(partition, 0))
+    where = log.append(of_one_key(10))[-1].position
+    drain(consumer, 10)
+    passed[where.partition] = 10
+    consumer.consumer.seek(TopicPartition(consumer.name, where.partition, 1000))
+    with pytest.raises(ServiceUnavailable):
+        drain(consumer, 1)
+    log.append(of_one_key(5))
+    assert [item.offset for item in drain(consumer, 5)] == [10, 11, 12, 13, 14]
+    consumer.close()
+
+
 def test_a_copier_that_is_no_member_any_more_publishes_nothing(
     settings: LogSettings, log: KafkaEventLog, group: str
 ) -> None:
