@@ -1,0 +1,99 @@
+"""An end that is lower than it was: asked for again, told once, and then believed."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
+from soma_cli.core.errors import ConfigurationError, LogBehind, ServiceUnavailable
+from soma_cli.core.record import EVENTS_TOPIC, NewRecord
+from soma_cli.core.settings import LogSettings
+from soma_cli.core.workers.catch_up import check_in_range
+from tests.contracts.events import everything, new_record
+from tests.services import kafka_address, new_topic_prefix
+
+
+@pytest.fixture
+def settings() -> LogSettings:
+    return LogSettings("kafka", kafka_address(), 1, 1, new_topic_prefix(), timeout_s=10)
+
+
+@pytest.fixture
+def log(settings: LogSettings) -> Iterator[KafkaEventLog]:
+    log = KafkaEventLog(settings)
+    log.provision()
+    log.append([new_record(number, 1) for number in range(5)])
+    yield log
+    log.close()
+
+
+def end(log: KafkaEventLog) -> int:
+    return log.bounds(EVENTS_TOPIC)[0].end
+
+
+def test_an_end_below_what_was_acknowledged_is_told_once_and_then_believed(log: KafkaEventLog) -> None:
+    """A broker can't be made to lose what it acknowledged, so this log is told that there was more."""
+    log._cluster.reached(EVENTS_TOPIC, {0: 7})
+    with pytest.raises(ServiceUnavailable, match=r"memory.events/0 ends at 5, but had 7"):
+        list(log.scan(EVENTS_TOPIC, 0, 0, 7))
+    assert end(log) == 5
+    assert len(everything(log)) == 5
+
+
+def test_an_end_that_is_right_at_the_second_look_is_no_error(log: KafkaEventLog, settings: LogSettings) -> None:
+    log._cluster.reached(EVENTS_TOPIC, {0: 6})
+    other = Producer({"bootstrap.servers": settings.bootstrap_servers, "linger.ms": 200})
+    other.produce(settings.topic_prefix + EVENTS_TOPIC, b"late", b"k")
+    assert end(log) == 6
+    assert other.flush(10) == 0
+
+
+def test_a_topic_that_was_made_anew_begins_at_nothing(log: KafkaEventLog, settings: LogSettings) -> None:
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
+    admin.delete_topics([settings.topic_prefix + EVENTS_TOPIC])[settings.topic_prefix + EVENTS_TOPIC].result(10)
+    other = KafkaEventLog(settings)
+    deadline = time.monotonic() + 30
+    while EVENTS_TOPIC not in other.topics() or end_or_nothing(other) != 0:
+        assert time.monotonic() < deadline
+        other.provision()
+    assert end(log) == 0
+    other.close()
+
+
+def end_or_nothing(log: KafkaEventLog) -> int | None:
+    try:
+        return end(log)
+    except ConfigurationError:
+        return None
+
+
+def test_what_an_open_transaction_holds_back_is_no_loss(log: KafkaEventLog, settings: LogSettings) -> None:
+    copier = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": f"t-{uuid.uuid4()}"})
+    copier.init_transactions(20)
+    copier.begin_transaction()
+    copier.produce(settings.topic_prefix + EVENTS_TOPIC, b"open", b"k")
+    assert copier.flush(10) == 0
+    [told] = log.append([NewRecord(EVENTS_TOPIC, b"k", b"behind it")])
+    assert told.position.offset == 6
+    assert end(log) == 5
+    copier.abort_transaction(10)
+    deadline = time.monotonic() + 30
+    while end(log) != 8:
+        assert time.monotonic() < deadline, "the marker of the abort is there a moment later"
+
+
+def test_a_stored_position_behind_the_end_is_looked_at_again_before_it_stops_anybody(
+    log: KafkaEventLog, settings: LogSettings
+) -> None:
+    other = Producer({"bootstrap.servers": settings.bootstrap_servers, "linger.ms": 200})
+    other.produce(settings.topic_prefix + EVENTS_TOPIC, b"late", b"k")
+    check_in_range(log, "kv", 0, 6)
+    with pytest.raises(LogBehind, match="the log ends at offset 6"):
+        check_in_range(log, "kv", 0, 7)
+    assert other.flush(10) == 0
