@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -25,6 +25,7 @@ from soma_cli.core.settings import Settings
 LONG_EVENTS = 1_000_000
 _PART = 10_000
 _SAMPLE_S = 0.2
+_LOOK_S = 0.02
 _STOP_S = 20.0
 
 
@@ -59,24 +60,29 @@ class _Used(NamedTuple):
 
 
 def _run_to_the_end(settings: Settings, folder: Path) -> _Used:
+    """The peak is looked at from outside: what the system tells at the end counts the memory of this process, too."""
+    peak_mb = 0.0
     worker = start(settings, folder, "--until-end")
     try:
-        _, status, used = os.wait4(worker.pid, 0)
-        worker.returncode = os.waitstatus_to_exitcode(status)
+        while not (ended := os.wait4(worker.pid, os.WNOHANG))[0]:
+            with suppress(OSError, IndexError):  # it has just ended
+                peak_mb = max(peak_mb, resident_mb(worker.pid))
+            time.sleep(_LOOK_S)
     except BaseException:
         stop(worker)
         raise
+    _, status, used = ended
+    worker.returncode = os.waitstatus_to_exitcode(status)
     if worker.returncode:
         raise NotHere(f"the worker ended with {worker.returncode}")
-    kilobyte = 1e6 if sys.platform == "darwin" else 1e3
-    return _Used(used.ru_utime + used.ru_stime, used.ru_maxrss / kilobyte)
+    return _Used(used.ru_utime + used.ru_stime, peak_mb)
 
 
 @contextmanager
 def cost(workload: Workload) -> Iterator[Comparison]:
     """A run over an empty topic tells what starting costs; it is taken off."""
-    if not hasattr(os, "wait4"):
-        raise NotHere("this system does not tell what a process used")
+    if not Path("/proc/self/statm").exists():
+        raise NotHere("it is read from /proc, which this system does not have")
     with place(workload) as at:
         idle = _run_to_the_end(at.tables(), workload.folder)
         count = fill(at.settings, at.topic, MIDDLE.events(workload))
