@@ -293,7 +293,7 @@ class Administration:
 
     def run_workers(self, workers: Sequence[Worker]) -> None:
         """Run workers of one process together until they end; the first failure stops all, and is raised."""
-        from soma_cli.core.workers.loop import run_together
+        from soma_cli.core.workers.together import run_together
 
         run_together(workers, in_step=self._log.follows_itself)
 

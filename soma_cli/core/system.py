@@ -204,13 +204,7 @@ class MemorySystem:
         return self._append(draft, wait, wait_timeout_s, {"namespace", "timestamp"}, changes=True)
 
     def _append(
-        self,
-        draft: Draft,
-        wait: WaitFor | None,
-        wait_timeout_s: float,
-        filled_in: set[str],
-        *,
-        changes: bool = False,
+        self, draft: Draft, wait: WaitFor | None, wait_timeout_s: float, filled_in: set[str], *, changes: bool = False
     ) -> Receipt:
         """Append the event, unless its key was used before. `changes`: the memory must be there to be changed."""
         event = build_event(draft, self.settings.limits)
@@ -230,10 +224,10 @@ class MemorySystem:
                 receipt.duplicate = None  # an earlier call's event may lie where kv has not come yet
         if wait is not None or event.if_version is not None:
             receipt.outcomes = self._settled(receipt, wait or "kv", wait_timeout_s)
-            if draft.key is not None and receipt.outcomes.kv == Outcome.DUPLICATE.value:
-                # Only now is it known what the key stood for: kv had not come to that when it was looked up.
+            counted_before = receipt.outcomes.kv == Outcome.DUPLICATE.value
+            if draft.key is not None and counted_before:  # only now is it known by what: kv had not come to that
                 write.earlier_receipt(self._store, event, draft.key, filled_in)
-            receipt.duplicate = receipt.duplicate or receipt.outcomes.kv == Outcome.DUPLICATE.value
+            receipt.duplicate = receipt.duplicate or counted_before
         return receipt
 
     def _settled(self, receipt: Receipt, what: WaitFor, timeout_s: float) -> Outcomes:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from typing import Literal, TypeVar
 
 from soma_cli.core.errors import LogReplaced, ServiceUnavailable
@@ -37,7 +36,6 @@ _LOOK_BACK_EVERY_S = 5.0
 WORTH_TELLING_S = 1.0
 """A projection that follows another is a moment behind it all the time."""
 _LEADER_POLL_S = 0.01
-_JOIN_S = 0.1
 
 T = TypeVar("T")
 State = Literal["starting", "standby", "running", "idle", "waiting", "retrying", "stopped"]
@@ -386,31 +384,3 @@ class Worker:
         self.status.rate_per_s = self._rate.per_s()
         self._observer.state(self.status.worker, state, detail)
         self._report(self.status)
-
-
-def run_together(workers: Sequence[Worker], *, in_step: bool = True) -> None:
-    """Run several workers in threads, `in_step` each following the one before it; the first failure stops all of them.
-
-    Raises that failure.
-    """
-    failures: list[BaseException] = []
-    for leader, follower in pairwise(workers if in_step else ()):
-        follower.follow(leader)
-
-    def guarded(worker: Worker) -> None:
-        try:
-            worker.run()
-        except BaseException as error:  # noqa: BLE001 - handed to the caller below
-            failures.append(error)
-            for other in workers:
-                other.stop.set()
-
-    threads = [threading.Thread(target=guarded, args=(worker,), name=worker.status.worker) for worker in workers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        # Not one long wait: a signal that another thread gets does not end it, and only the main thread handles it.
-        while thread.is_alive():
-            thread.join(_JOIN_S)
-    if failures:
-        raise failures[0]
