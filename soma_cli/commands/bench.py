@@ -31,8 +31,8 @@ def bench(
 ) -> None:
     """Measure soma's speed on this machine, each figure beside a bare baseline of the same run.
 
-    It works in a temporary folder, and on servers in topics and tables of its own, and leaves your data alone.
-    Examples: soma bench --only append,apply; soma --profile cluster bench
+    It works in a temporary folder, and with `--profile cluster` on the servers, in topics and tables of its own; your
+    data is left alone. Example: soma bench --only append,apply
     """
     from soma_cli.bench.suite import rows_of, run
 

@@ -71,15 +71,15 @@ def open_system(
     ctx: typer.Context,
     *,
     one_shot: bool = False,
-    log_format: LogFormat = "text",
+    log_format: LogFormat | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Iterator[MemorySystem]:
-    """`one_shot`: for a command that does one thing and ends."""
+    """`one_shot`: for a command that does one thing and ends. One that runs on has a `log_format`, and tells more."""
     from soma_cli.core.system import MemorySystem
     from soma_cli.log_format import configure
 
-    configure(sys.stderr, log_format)
-    logging.getLogger("soma").setLevel(logging.INFO)
+    configure(sys.stderr, log_format or "text")
+    logging.getLogger("soma").setLevel(logging.WARNING if log_format is None else logging.INFO)
     with MemorySystem(load(ctx, settings).settings, one_shot=one_shot) as system:
         yield system
 

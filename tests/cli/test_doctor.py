@@ -278,8 +278,9 @@ def test_settings_that_cannot_work_are_a_finding(folder: Path) -> None:
 
 
 def test_what_this_version_does_not_have_is_a_finding(folder: Path) -> None:
-    found = findings(folder, SOMA_PROFILE="cluster")
-    assert unwell(found) == {"log": "error", "store": "error"}
+    found = findings(folder, SOMA_EMBEDDER__KIND="fastembed")
+    assert unwell(found) == {"embedder": "error"}
+    assert "which this version of soma does not have" in found["embedder"]["message"]
 
 
 def test_an_embedder_that_does_not_answer_is_a_finding(folder: Path) -> None:

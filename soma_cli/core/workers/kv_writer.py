@@ -143,10 +143,10 @@ class KvWriter:
 
 
 def tell_rejected(worker: str, record: Record, error: InputRejected | None) -> None:
-    """A log line for a record that went to the dead letters."""
+    """A line in a worker's log for a record that went to the dead letters."""
     assert error is not None
     fields = {"worker": worker, "position": str(record.position), "code": error.code}
-    logger.warning("%s rejected %s: %s", worker, record.position, error.message, extra={"soma": fields})
+    logger.info("%s rejected %s: %s", worker, record.position, error.message, extra={"soma": fields})
 
 
 def _tally(applied: Applied, read: int) -> Tally:
