@@ -6,6 +6,7 @@ replaces it; a null value says that it was settled. What went wrong lies in its 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from soma_cli.core.errors import InputRejected, UsageError
 from soma_cli.core.instants import format_instant, now_us
 from soma_cli.core.ports import EventLog
 from soma_cli.core.record import DEAD_LETTER_TOPIC, NewRecord, Position, Record
+
+logger = logging.getLogger("soma")
 
 ATTEMPTS_HEADER = "soma-attempts"
 _ORIGINAL = "original."
@@ -66,6 +69,12 @@ def letter(worker: str, source: Record, error: InputRejected, attempts: int) -> 
         headers.append(("soma-null-value", b"true"))
     headers += [(_ORIGINAL + name, value) for name, value in source.headers]
     return NewRecord(DEAD_LETTER_TOPIC, letter_key(worker, source.position), source.value or b"", tuple(headers))
+
+
+def tell_rejected(worker: str, record: Record, error: InputRejected) -> None:
+    """A line in a worker's log for a record that went to the dead letters."""
+    fields = {"worker": worker, "position": str(record.position), "code": error.code}
+    logger.info("%s rejected %s: %s", worker, record.position, error.message, extra={"soma": fields})
 
 
 def tombstone(key: bytes) -> NewRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from soma_cli.core.errors import InputRejected, ValueRefused
-from soma_cli.core.eventing.dead_letters import attempts_of, letter
+from soma_cli.core.eventing.dead_letters import attempts_of, letter, tell_rejected
 from soma_cli.core.eventing.embedding_messages import EmbeddingRequest, EmbeddingResponse, request_of
 from soma_cli.core.ports import Embedder, EventLog, Run
 from soma_cli.core.record import Record
@@ -39,6 +39,8 @@ class RequestEmbedder:
         letters = [letter(EMBED, record, error, attempts_of(record) + 1) for record, error in refused]
         if answers or letters:
             self._log.append([*(answer.record() for answer in answers), *letters])
+        for record, error in refused:
+            tell_rejected(EMBED, record, error)
         return Tally(read=len(records), applied=len(answers), rejected=len(letters))
 
     def _answers(

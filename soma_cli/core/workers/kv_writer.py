@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from soma_cli.core.errors import EventRejected, InputRejected, SomaError, ValueRefused
 from soma_cli.core.event import decode_event
-from soma_cli.core.eventing.dead_letters import attempts_of, letter
+from soma_cli.core.eventing.dead_letters import attempts_of, letter, tell_rejected
 from soma_cli.core.memory import Entry, MemoryState, Outcome
 from soma_cli.core.ports import Applied, Batch, Cache, CanonicalTables, EntryRun, EventLog, MemoryStore, Run
 from soma_cli.core.record import EVENTS_TOPIC, Record
@@ -139,14 +139,8 @@ class KvWriter:
         if letters:
             self._log.append(letters)
             for entry in rejected:
-                tell_rejected(KV, entry.record, entry.rejection)
-
-
-def tell_rejected(worker: str, record: Record, error: InputRejected | None) -> None:
-    """A line in a worker's log for a record that went to the dead letters."""
-    assert error is not None
-    fields = {"worker": worker, "position": str(record.position), "code": error.code}
-    logger.info("%s rejected %s: %s", worker, record.position, error.message, extra={"soma": fields})
+                if entry.rejection is not None:
+                    tell_rejected(KV, entry.record, entry.rejection)
 
 
 def _tally(applied: Applied, read: int) -> Tally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from soma_cli.core.errors import EventRejected, InputRejected
-from soma_cli.core.eventing.dead_letters import attempts_of, letter
+from soma_cli.core.eventing.dead_letters import attempts_of, letter, tell_rejected
 from soma_cli.core.eventing.embedding_messages import EmbeddingResponse, response_of
 from soma_cli.core.memory import MemoryState
 from soma_cli.core.ports import EventLog, IndexIdentity, IndexPoint, MemoryStore, Run, VectorIndex
@@ -63,6 +63,8 @@ class ResponseIndexer:
             self._index.write(points, self._topic_id, {})
         if refused:
             self._log.append([letter(VECTOR, record, error, attempts_of(record) + 1) for record, error in refused])
+            for record, error in refused:
+                tell_rejected(RESPONSES, record, error)
         tally.applied, tally.rejected = len(points), len(refused)
         tally.ignored = tally.read - tally.applied - tally.rejected
         return tally

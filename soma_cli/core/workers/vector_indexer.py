@@ -8,7 +8,7 @@ from typing import Protocol
 from soma_cli.core.embedding import check_embedding
 from soma_cli.core.errors import ConfigurationError, EventRejected, InputRejected, TooManyRejects, ValueRefused
 from soma_cli.core.event import version_of
-from soma_cli.core.eventing.dead_letters import attempts_of, letter
+from soma_cli.core.eventing.dead_letters import attempts_of, letter, tell_rejected
 from soma_cli.core.eventing.embedding_messages import EmbeddingRequest
 from soma_cli.core.memory import MemoryState
 from soma_cli.core.ports import (
@@ -142,6 +142,8 @@ class VectorIndexer:
         self._stop_a_storm({record.position: error for record, error in fresh}, [record for record, _ in newest])
         if self._bury and fresh:
             self._log.append([letter(VECTOR, record, error, attempts_of(record) + 1) for record, error in fresh])
+            for record, error in fresh:
+                tell_rejected(VECTOR, record, error)
         return len(fresh)
 
     def _stop_a_storm(self, refused: dict[Position, InputRejected], newest: Sequence[Record]) -> None:
