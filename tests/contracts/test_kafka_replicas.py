@@ -12,6 +12,7 @@ from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
 from soma_cli.core.errors import ServiceUnavailable
 from soma_cli.core.record import EVENTS_TOPIC, NewRecord
 from soma_cli.core.settings import LogSettings
+from soma_cli.core.workers.catch_up import check_in_range
 from tests.contracts.events import everything, new_record
 from tests.services import KafkaCluster
 
@@ -63,6 +64,27 @@ def test_a_partition_whose_leader_is_gone_never_looks_empty(brokers: KafkaCluste
         assert values(log) == sorted(record.value or b"" for record in records)
     finally:
         brokers.start(victim)
+    log.close()
+
+
+def test_a_leader_that_stood_still_makes_no_log_look_shorter(brokers: KafkaCluster) -> None:
+    """When it goes on, it takes itself for the leader until it hears of the new one, and tells its old end."""
+    log, other = (KafkaEventLog(settings_of(brokers, "z.", timeout_s=20)) for _ in range(2))
+    log.provision()
+    log.append([new_record(number, 1) for number in range(20)])
+    until(lambda: statuses(other) == {"ok"}, "three replicas in sync")
+    before = log.bounds(EVENTS_TOPIC)[0].end
+    victim = leaders(brokers, "z." + EVENTS_TOPIC)[0]
+    brokers.pause(victim)
+    try:
+        until(lambda: leaders(brokers, "z." + EVENTS_TOPIC)[0] != victim, "another broker leads")
+        told = other.append([NewRecord(EVENTS_TOPIC, b"k", b"later", partition=0)])
+    finally:
+        brokers.resume(victim)
+    stored = told[0].position.offset + 1
+    check_in_range(log, "kv", 0, stored)
+    assert len(list(log.scan(EVENTS_TOPIC, 0, 0, stored))) == stored > before
+    other.close()
     log.close()
 
 
