@@ -39,8 +39,8 @@ class RequestEmbedder:
         letters = [letter(EMBED, record, error, attempts_of(record) + 1) for record, error in refused]
         if answers or letters:
             self._log.append([*(answer.record() for answer in answers), *letters])
-        for record, error in refused:
-            tell_rejected(EMBED, record, error)
+        for record, why in refused:
+            tell_rejected(EMBED, record, why)
         return Tally(read=len(records), applied=len(answers), rejected=len(letters))
 
     def _answers(

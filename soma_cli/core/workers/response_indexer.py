@@ -63,8 +63,8 @@ class ResponseIndexer:
             self._index.write(points, self._topic_id, {})
         if refused:
             self._log.append([letter(VECTOR, record, error, attempts_of(record) + 1) for record, error in refused])
-            for record, error in refused:
-                tell_rejected(RESPONSES, record, error)
+            for record, why in refused:
+                tell_rejected(RESPONSES, record, why)
         tally.applied, tally.rejected = len(points), len(refused)
         tally.ignored = tally.read - tally.applied - tally.rejected
         return tally
