@@ -183,21 +183,29 @@ class KafkaConsumer:
             )
 
     def _move(self, partition: int, offset: int) -> None:
-        place = TopicPartition(self.name, partition, offset)
         try:
-            try:
-                self.consumer.seek(place)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError._STATE:
-                    raise
-                # After an offset that the log did not hold, the client reads the partition no more, nor seeks in it.
-                self.consumer.incremental_unassign(plain(self.name, [partition]))
-                self.consumer.incremental_assign([place])
+            if not self._found(TopicPartition(self.name, partition, offset)):
+                self._forget(frozenset([partition]))
+                return
             self.consumer.resume(plain(self.name, [partition]))
         except KafkaException as error:
             raise self.client.error(error, self.trouble, f"seeking in {self.topic}/{partition}") from error
         self._waiting.discard(partition)
         self._next[partition] = self._begun[partition] = offset
+
+    def _found(self, place: TopicPartition) -> bool:
+        """Whether the client reads on from there; False where the partition is not this member's any more."""
+        try:
+            self.consumer.seek(place)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                raise
+            if place.partition not in {item.partition for item in self.consumer.assignment()}:
+                return False
+            # After an offset that the log did not hold, the client reads the partition no more, nor seeks in it.
+            self.consumer.incremental_unassign([place])
+            self.consumer.incremental_assign([place])
+        return True
 
     def _take(self, limit: int, timeout_s: float) -> list[Message]:
         """What is there; waits for the first message only."""
@@ -326,8 +334,8 @@ class KafkaConsumer:
             # It goes out before the request to join again. To wait for the answer here would block the client.
             try:
                 self.consumer.commit(offsets=items, asynchronous=True)
-            except KafkaException as error:
-                LOGGER.debug("not committed: %s", error)
+            except KafkaException as failed:
+                LOGGER.debug("not committed: %s", failed)
             return
         outcome: list[KafkaException] = []
         if not bounded(lambda: self._commit(items, outcome), self.client.timeout_s):
