@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary
 
 from soma_cli.core.errors import ServiceUnavailable, SomaError, TooManyRejects, UsageError, WaitTimedOut
-from soma_cli.core.ports import Cache, Embedder, EventLog, IndexShadow, MemoryStore, VectorIndex
+from soma_cli.core.ports import Embedder, EventLog, IndexShadow, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings
 from soma_cli.core.workers.catch_up import catch_up, check_same_log, ends_of
-from soma_cli.core.workers.kv_writer import KvWriter, WrittenThrough
+from soma_cli.core.workers.kv_writer import KvWriter, WriteThrough
 from soma_cli.core.workers.names import AUDIT, KV, LATEST, VECTOR
 from soma_cli.core.workers.projection import Behind
 from soma_cli.core.workers.vector_indexer import FollowKv, VectorIndexer
@@ -62,7 +62,7 @@ def kv_writer(
     log: EventLog,
     store: MemoryStore,
     max_rejects: int | None = None,
-    cache: Cache | None = None,
+    written_through: WriteThrough | None = None,
 ) -> KvWriter:
     """Raises LogReplaced, LogBehind."""
     check_log(log, store)
@@ -74,7 +74,7 @@ def kv_writer(
         topic_id,
         max_rejects_in_a_row=limit,
         rejects_before=lambda partition, most: store.trailing_rejects(topic_id, partition, most),
-        written_through=None if cache is None else WrittenThrough(store, cache),
+        written_through=written_through,
     )
 
 

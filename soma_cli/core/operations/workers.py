@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from soma_cli.core.workers.names import AUDIT, EMBED, KV, LATEST, RESPONSES, VEC
 from soma_cli.core.workers.observation import Observer
 from soma_cli.core.workers.projection import Projection
 from soma_cli.core.workers.response_indexer import ResponseIndexer
+from soma_cli.core.workers.written_through import WrittenThrough
 
 WORKERS = (KV, VECTOR, AUDIT, LATEST, EMBED)
 ALL = "all"
@@ -88,8 +90,12 @@ def _made(settings: Settings, roles: Roles, name: str, max_rejects: int | None) 
     log, group = roles.log, group_name(settings, name)
     match name:
         case "kv":
-            projection: Projection = projections.kv_writer(settings, log, roles.store, max_rejects, roles.cache)
-            return projection, _reading(log, group, EVENTS_TOPIC)
+            through = None
+            if roles.cache is not None:
+                through = WrittenThrough(roles.store, roles.cache, log.topic_id(EVENTS_TOPIC))
+            projection: Projection = projections.kv_writer(settings, log, roles.store, max_rejects, through)
+            reading = _reading(log, group, EVENTS_TOPIC)
+            return projection, reading if through is None else replace(reading, ended=through.wait)
         case "vector":
             embedder = None if settings.embedder.via == "topics" else roles.embedder
             projection = projections.vector_indexer(

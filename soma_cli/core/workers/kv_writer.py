@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from soma_cli.core.errors import EventRejected, InputRejected, SomaError, ValueRefused
+from soma_cli.core.errors import EventRejected, InputRejected, ValueRefused
 from soma_cli.core.event import decode_event
 from soma_cli.core.eventing.dead_letters import attempts_of, letter, tell_rejected
-from soma_cli.core.memory import Entry, MemoryState, Outcome
-from soma_cli.core.ports import Applied, Batch, Cache, CanonicalTables, EntryRun, EventLog, MemoryStore, Run
+from soma_cli.core.memory import Entry, Outcome
+from soma_cli.core.ports import Applied, Batch, CanonicalTables, EntryRun, EventLog, Run
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.workers.names import KV
 from soma_cli.core.workers.projection import PoisonStorm, Tally
@@ -18,6 +18,8 @@ logger = logging.getLogger("soma")
 
 RejectsBefore = Callable[[int, int], int]
 """How many of a partition's newest positions in a row were rejected, counted up to a limit."""
+WriteThrough = Callable[[Applied, Sequence[EntryRun]], None]
+"""Told of what was applied of which runs, once it is durable."""
 
 
 def judge(record: Record) -> Entry:
@@ -46,7 +48,7 @@ class KvWriter:
         max_rejects_in_a_row: int = 0,
         rejects_before: RejectsBefore = lambda partition, limit: 0,
         bury: bool = True,
-        written_through: WrittenThrough | None = None,
+        written_through: WriteThrough | None = None,
     ) -> None:
         self._log = log
         self._tables = tables
@@ -179,31 +181,6 @@ def _halved(run: EntryRun) -> list[list[EntryRun]]:
     middle = run.entries[half].record.offset
     first = run._replace(end=middle, entries=run.entries[:half])
     return [[first], [run._replace(start=middle, entries=run.entries[half:])]]
-
-
-class WrittenThrough:
-    """Every new state to the cache, once it is durable. A cache that is away costs nothing but its hits.
-
-    What was redelivered is put again: the process that applied it may have died before it came to that.
-    """
-
-    def __init__(self, store: MemoryStore, cache: Cache) -> None:
-        self._store = store
-        self._cache = cache
-
-    def __call__(self, applied: Applied, runs: Sequence[EntryRun]) -> None:
-        try:
-            self._cache.put(self._states(applied, runs))
-        except SomaError as error:
-            logger.debug("new states were not cached: %s", error.message)
-
-    def _states(self, applied: Applied, runs: Sequence[EntryRun]) -> list[MemoryState]:
-        decided = (item.state for item in applied.decisions if item.outcome is Outcome.APPLIED)
-        newest = {state.id: state for state in decided if state is not None}
-        if applied.redelivered:
-            events = (entry.event for run in runs for entry in run.entries)
-            newest = self._store.states({event.id for event in events if event is not None})
-        return list(newest.values())
 
 
 def _poison_storm(entry: Entry, limit: int, done: Tally, positions: dict[int, int]) -> PoisonStorm:

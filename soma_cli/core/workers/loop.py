@@ -68,11 +68,12 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Source:
     """What a worker reads. `consumer` joins the group; `copies`: what is published carries the offsets with it, and the
-    group's offsets are the stored position."""
+    group's offsets are the stored position. `ended` is told when nothing more will be processed."""
 
     topic: str
     consumer: Callable[[Assigned, Revoked], Consumer]
     copies: bool = False
+    ended: Callable[[], None] = lambda: None
 
 
 class Worker:
@@ -139,6 +140,7 @@ class Worker:
         return True
 
     def _leave(self) -> None:
+        self._source.ended()
         self._alive.close()
         self._consumer.close()
 
