@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from soma_cli.core.eventing.audit import audit_record, runs_of
+from soma_cli.core.eventing.audit import audit_gap, audit_record, runs_of, unaudited
 from soma_cli.core.ports import Bounds, EventLog
 from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, Record
 
@@ -52,3 +52,28 @@ def test_what_is_young_is_read_from_the_log_itself() -> None:
     log = AgeingLog()
     log.audit.clear()
     assert [len(run.records) for run in runs_of(cast(EventLog, log), 0, 3, 10, limit=4)] == [4, 3]
+
+
+def test_an_empty_audit_lacks_also_what_compaction_took_whole() -> None:
+    log = AgeingLog()
+    log.audit.clear()
+    assert audit_gap(cast(EventLog, log), log.horizon) == {0: 3}
+    assert audit_gap(cast(EventLog, log), log.horizon, {0: 10}) == {0: 3}, "of an audit that was there before"
+    assert unaudited(cast(EventLog, log), 0, 1, 3) == (1, 3)
+
+
+def test_an_audit_behind_lacks_what_its_group_has_not_passed() -> None:
+    log = AgeingLog()
+    log.horizon = 6
+    del log.audit[4:]
+    assert audit_gap(cast(EventLog, log), log.horizon) == {0: 2}
+    assert audit_gap(cast(EventLog, log), log.horizon, {0: 4}) == {0: 2}
+    assert audit_gap(cast(EventLog, log), log.horizon, {0: 6}) == {}, "markers, that it passed"
+    assert unaudited(cast(EventLog, log), 0, 0, 6) == (4, 6)
+    assert unaudited(cast(EventLog, log), 0, 0, 4) is None
+
+
+def test_markers_at_the_end_are_no_gap() -> None:
+    log = AgeingLog()
+    del log.audit[8:], log.events[8:]
+    assert audit_gap(cast(EventLog, log), 10) == {}

@@ -10,7 +10,7 @@ number, so that a partition of the audit has the records of one partition of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from soma_cli.core.ports import EventLog, Run
@@ -89,19 +89,35 @@ def runs_of(log: EventLog, partition: int, start: int, end: int, limit: int) -> 
     yield from _joined(log.scan(EVENTS_TOPIC, partition, start, end), partition, start, end, limit)
 
 
-def audit_gap(log: EventLog, before: int) -> dict[int, int]:
-    """By partition, how many offsets of events older than the instant the audit does not have."""
+def audit_gap(log: EventLog, before: int, passed: Mapping[int, int] | None = None) -> dict[int, int]:
+    """By partition, how many offsets of events older than the instant the audit does not have.
+
+    `passed` are the offsets that the audit's own group has committed: they tell the markers of foreign transactions,
+    which take offsets and are no events, from what was compacted away.
+    """
     topic_id = log.topic_id(EVENTS_TOPIC)
     gaps = {}
     for partition, bounds in log.bounds(EVENTS_TOPIC).items():
         old = log.offset_at(EVENTS_TOPIC, partition, before)
-        if old <= bounds.beginning:
-            continue
         end = audit_end(log, partition, topic_id)
-        # The markers of foreign transactions take offsets, too, and are no events.
-        if end < old and next(log.scan(EVENTS_TOPIC, partition, end, old), None) is not None:
+        if end and passed:  # an audit without any record was perhaps made anew since its group committed
+            end = max(end, passed.get(partition, 0))
+        if _lacks(log, partition, end, old, bounds.end):
             gaps[partition] = old - end
     return gaps
+
+
+def unaudited(log: EventLog, partition: int, start: int, end: int) -> tuple[int, int] | None:
+    """The part of [start, end), which compaction has reached, that the audit does not have; None where it has all."""
+    start = max(start, audit_end(log, partition, log.topic_id(EVENTS_TOPIC)))
+    held = log.bounds(EVENTS_TOPIC)[partition].end
+    return (start, end) if _lacks(log, partition, start, end, held) else None
+
+
+def _lacks(log: EventLog, partition: int, start: int, old: int, end: int) -> bool:
+    """Whether there were events in [start, old). Where compaction took them all, later ones of their keys are left,
+    below `end`, the partition's; where there are none, either, the offsets are markers of transactions."""
+    return start < old and next(log.scan(EVENTS_TOPIC, partition, start, end), None) is not None
 
 
 def _audit_runs(log: EventLog, partition: int, start: int, end: int, limit: int) -> Iterator[Run]:

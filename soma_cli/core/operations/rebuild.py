@@ -14,14 +14,15 @@ from contextlib import suppress
 from soma_cli.core.errors import ConfigurationError, DataFolderError, LogBehind, TooManyRejects
 from soma_cli.core.eventing.audit import audit_end, audit_gap
 from soma_cli.core.instants import MICROSECONDS, now_us
-from soma_cli.core.operations.projections import kv_writer, vector_indexer
+from soma_cli.core.operations.lag import committed_offsets
+from soma_cli.core.operations.projections import group_name, kv_writer, vector_indexer
 from soma_cli.core.ports import Difference, Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
 from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC
 from soma_cli.core.results import Rebuild
 from soma_cli.core.settings import Settings
 from soma_cli.core.workers.catch_up import catch_up, ends_of
 from soma_cli.core.workers.kv_writer import KvWriter
-from soma_cli.core.workers.names import KV, VECTOR
+from soma_cli.core.workers.names import AUDIT, KV, VECTOR
 
 logger = logging.getLogger("soma")
 
@@ -41,7 +42,7 @@ def rebuild_kv(settings: Settings, log: EventLog, store: MemoryStore, decide: De
         # A log that lost events, or bad records that stop kv: the live tables may be behind; compared as they are.
         with suppress(LogBehind, TooManyRejects):
             catch_up(log, kv_writer(settings, log, store), ends_of(log), batch_size=_BATCH)
-    _warn_of_audit(log)
+    _warn_of_audit(settings, log)
     topic_id = log.topic_id(EVENTS_TOPIC)
     shadow = store.shadow(topic_id)
     writer = KvWriter(log, shadow, topic_id, bury=False)
@@ -75,7 +76,7 @@ def rebuild_vector(
 ) -> Rebuild:
     """Index every live memory into a new collection of the given identity."""
     began = time.monotonic()
-    _warn_of_audit(log)
+    _warn_of_audit(settings, log)
     _refresh(settings, log, store, index, embedder)
     shadow = index.shadow(identity)
     indexer = vector_indexer(settings, log, store, shadow, embedder, bury=False)
@@ -102,12 +103,15 @@ def rebuild_vector(
     return result
 
 
-def _warn_of_audit(log: EventLog) -> None:
+def _warn_of_audit(settings: Settings, log: EventLog) -> None:
     """A rebuild that reads what compaction left, because the audit lacks it, may lack states and history."""
     compacted = log.compacted_before(EVENTS_TOPIC)
     if compacted is None:
         return
-    gaps = audit_gap(log, max(compacted, now_us() - int(AUDIT_PATIENCE_S * MICROSECONDS)))
+    passed: dict[int, int] = {}
+    with suppress(ConfigurationError):  # a user that rebuilds need not be allowed to look at the audit's group
+        passed = committed_offsets(log, group_name(settings, AUDIT))
+    gaps = audit_gap(log, max(compacted, now_us() - int(AUDIT_PATIENCE_S * MICROSECONDS)), passed)
     if not gaps:
         return
     topic_id = log.topic_id(EVENTS_TOPIC)
