@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from soma_cli.commands.options import MOST, FormatOption, open_system, output_of
-from soma_cli.commands.worker_status import StatusLine, StoppedEarly, stopped_by_signals, tell
+from soma_cli.commands.stopping import StoppedEarly, stopped_by_signals
+from soma_cli.commands.worker_status import StatusLine, tell
 from soma_cli.output import Format, Output
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def consume(
 
         workers: list[Worker] = []
         stop = threading.Event()
-        with status, stopped_by_signals(workers, stop, system.settings.worker.drain_timeout_s) as why:
+        with status, stopped_by_signals(workers, stop, system.settings.worker.drain_timeout_s, status) as why:
             try:
                 with suppress(StoppedEarly):
                     # Who asks for the end that the log has now wants to know where there is none to be had.

@@ -1,29 +1,38 @@
-"""What a running worker shows on stderr, and how signals stop it."""
+"""What a running worker shows on stderr."""
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
 
 from soma_cli.output import drawable, printable, say
 
 if TYPE_CHECKING:
-    from soma_cli.core.workers.loop import Status, Worker
+    from soma_cli.core.workers.loop import Status
 
 logger = logging.getLogger("soma")
 
 _REDRAW_S = 0.2
 _SHOWN_EACH = 4
 """With more partitions than this a line says how many they are; JSON lines have every position."""
+_BETWEEN = " | "
+_LEAST_DETAIL = 8
+_WORST_FIRST = ("retrying", "waiting", "standby", "starting", "running", "idle", "stopped")
+
+
+class _Short(NamedTuple):
+    """One worker of several on a line: `head` is always shown, `detail` as far as there is room."""
+
+    rank: int
+    head: str
+    detail: str
 
 
 def tell(text: str, fields: dict[str, object] | None = None) -> None:
@@ -40,6 +49,7 @@ class StatusLine:
         self._as_json = as_json
         self._guard = threading.Lock()
         self._lines: dict[str, str] = {}
+        self._shorts: dict[str, _Short] = {}
         self._states: dict[str, tuple[str, float, int]] = {}
         self._drawn_at = 0.0
 
@@ -54,10 +64,25 @@ class StatusLine:
     def show(self, status: Status) -> None:
         with self._guard:
             self._lines[status.worker] = _line(status)
+            self._shorts[status.worker] = _short(status)
             if self._live:
                 self._redraw()
             elif self._worth_a_line(status):
                 self._log(status)
+
+    def explain(self, text: str) -> None:
+        """For the person at the terminal; a log does not need it."""
+        if sys.stderr.isatty() and not self._as_json:
+            self.note(text)
+
+    def note(self, text: str) -> None:
+        """A line of its own between the status lines."""
+        with self._guard:
+            self._clear()
+            if self._as_json:
+                tell(text)
+            else:
+                say(f"soma: {text}")
 
     def _log(self, status: Status) -> None:
         if not self._as_json:
@@ -77,7 +102,8 @@ class StatusLine:
         if now - self._drawn_at >= _REDRAW_S:
             self._drawn_at = now
             width = os.get_terminal_size(sys.stderr.fileno()).columns
-            text = "  |  ".join(map(printable, self._lines.values()))
+            whole = list(self._lines.values())
+            text = printable(whole[0]) if len(whole) == 1 else _together(self._shorts.values(), width - 1)
             sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
             sys.stderr.flush()
 
@@ -94,10 +120,14 @@ class StatusLine:
 
     def close(self) -> None:
         with self._guard:
-            if self._live and self._lines:
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
+            self._clear()
             self._lines.clear()
+
+    def _clear(self) -> None:
+        if self._live and self._lines:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._drawn_at = 0.0
 
 
 def _line(status: Status) -> str:
@@ -114,40 +144,22 @@ def _line(status: Status) -> str:
     return f"{text}; {status.detail}" if status.detail else text
 
 
-class StoppedEarly(BaseException):
-    """Told to stop before there was a worker; whatever it waits for, nothing is lost by leaving it."""
+def _short(status: Status) -> _Short:
+    head = f"{status.worker} {status.state}"
+    if status.state == "running" and status.rate_per_s >= 1:
+        head += f" {status.rate_per_s:,.0f}/s"
+    rejected = f"{status.tally.rejected:,} rejected" if status.tally.rejected else ""
+    return _Short(_WORST_FIRST.index(status.state), head, printable(status.detail or rejected))
 
 
-@contextmanager
-def stopped_by_signals(
-    workers: Sequence[Worker], stop: threading.Event, drain_timeout_s: float
-) -> Iterator[Callable[[], str]]:
-    """The first SIGTERM or SIGINT sets `stop` and lets the workers finish the batch in hand; a second one, or the drain
-    running out of time, ends the process at once. `workers` may be filled later: until then there is nothing to finish,
-    and the signal raises StoppedEarly. Yields a function that tells which signal came, if one did."""
-    received: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 1:
-            os._exit(128 + number)
-        stop.set()
-        if not workers:
-            raise StoppedEarly
-        for worker in workers:
-            worker.stop.set()
-        timer = threading.Timer(drain_timeout_s, _give_up, args=(number, drain_timeout_s))
-        timer.daemon = True
-        timer.start()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: signal.Signals(received[0]).name if received else ""
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _give_up(number: int, drain_timeout_s: float) -> None:
-    say(f"soma: the batch in hand did not end within {drain_timeout_s:g} s; leaving it, it will be done again")
-    os._exit(128 + number)
+def _together(workers: Iterable[_Short], width: int) -> str:
+    """Several workers in `width` columns: the worst first, and each of them there before any detail is."""
+    shown = sorted(workers, key=lambda worker: worker.rank)
+    room = width - sum(len(worker.head) for worker in shown) - len(_BETWEEN) * (len(shown) - 1)
+    parts = []
+    for worker in shown:
+        detail = worker.detail if len(worker.detail) <= room - 2 else f"{worker.detail[: max(room - 3, 0)]}…"
+        fits = bool(worker.detail) and room - 2 >= min(_LEAST_DETAIL, len(worker.detail))
+        parts.append(f"{worker.head}: {detail}" if fits else worker.head)
+        room -= len(parts[-1]) - len(worker.head)
+    return _BETWEEN.join(parts)

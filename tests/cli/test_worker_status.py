@@ -1,0 +1,32 @@
+"""The line of several workers: each is there in any width, the worst first, with as much of why as there is room."""
+
+from __future__ import annotations
+
+import pytest
+
+from soma_cli.commands.worker_status import _short, _together
+from soma_cli.core.workers.loop import Status
+from soma_cli.core.workers.projection import Tally
+
+WORKERS = [
+    Status("kv", "running", tally=Tally(read=9, rejected=3), positions={0: 9}, rate_per_s=5000),
+    Status("vector", "idle"),
+    Status("audit", "retrying", "no answer from the Kafka brokers at localhost:9092; next try in 1.0 s"),
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (
+            200,
+            "audit retrying: no answer from the Kafka brokers at localhost:9092; next try in 1.0 s | "
+            "kv running 5,000/s: 3 rejected | vector idle",
+        ),
+        (80, "audit retrying: no answer from the Kafka bro… | kv running 5,000/s | vector idle"),
+        (50, "audit retrying | kv running 5,000/s | vector idle"),
+    ],
+)
+def test_each_worker_is_there_and_the_worst_comes_first(width: int, line: str) -> None:
+    assert _together(map(_short, WORKERS), width) == line
+    assert len(line) <= width
