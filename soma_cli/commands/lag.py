@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from soma_cli.commands.options import MOST, FormatOption, open_system, output_of
-from soma_cli.core.errors import CheckFailed, UsageError
+from soma_cli.core.errors import CheckFailed, ServiceUnavailable, UsageError
 from soma_cli.core.instants import format_instant, now_us, parse_duration_s
-from soma_cli.output import Format, Output, console, drawable, say, table, write_json
+from soma_cli.output import Format, Output, console, drawable, printable, say, show_error, table, write_json
 
 if TYPE_CHECKING:
     from soma_cli.core.results import Breach, GroupLag, LagReport, PartitionLag
@@ -85,11 +85,19 @@ def _watch(look: Look, pause_s: float, count: int | None, output: Output, partit
         return _nothing_yet()
 
 
-def _reports(look: Look, pause_s: float, count: int | None) -> Iterator[LagReport]:
+def _reports(look: Look, pause_s: float, count: int | None) -> Iterator[LagReport | ServiceUnavailable]:
+    """What each look found, or why it found nothing. Raises ServiceUnavailable where that was so of the last."""
     done = 0
     while True:
-        yield look()
+        found: LagReport | ServiceUnavailable
+        try:
+            found = look()
+        except ServiceUnavailable as error:
+            found = error
         done += 1
+        if done == count and isinstance(found, ServiceUnavailable):
+            raise found
+        yield found
         if done == count:
             return
         time.sleep(pause_s)
@@ -97,7 +105,11 @@ def _reports(look: Look, pause_s: float, count: int | None) -> Iterator[LagRepor
 
 def _streamed(look: Look, pause_s: float, count: int | None, output: Output) -> LagReport:
     report = _nothing_yet()
-    for report in _reports(look, pause_s, count):
+    for found in _reports(look, pause_s, count):
+        if isinstance(found, ServiceUnavailable):
+            show_error(found, output.format)
+            continue
+        report = found
         if output.format is Format.TEXT:
             groups = "  |  ".join(_line(group) for group in report.groups)
             sys.stdout.write(f"{format_instant(now_us())[:19]}Z  {groups}\n")
@@ -111,15 +123,22 @@ def _redrawn(look: Look, pause_s: float, count: int | None, partitions: bool) ->
     from rich.live import Live
     from rich.text import Text
 
-    report = _nothing_yet()
+    report, drawn = _nothing_yet(), list[str]()
     with Live(console=console(), auto_refresh=False) as live:
-        for report in _reports(look, pause_s, count):
-            drawn = io.StringIO()
-            with redirect_stdout(drawn):
-                _table(report, partitions)
-            lines = [drawn.getvalue(), *_notes(report), *map(_sentence, report.breaches)]
+        for found in _reports(look, pause_s, count):
+            if isinstance(found, ServiceUnavailable):
+                lines = [*drawn, *(f"soma: {printable(text)}" for text in (found.message, found.hint) if text)]
+            else:
+                report, lines = found, (drawn := _drawn(found, partitions))
             live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
     return report
+
+
+def _drawn(report: LagReport, partitions: bool) -> list[str]:
+    written = io.StringIO()
+    with redirect_stdout(written):
+        _table(report, partitions)
+    return [written.getvalue(), *_notes(report), *map(_sentence, report.breaches)]
 
 
 def _show(report: LagReport, partitions: bool) -> None:
@@ -143,7 +162,9 @@ def _rows(group: GroupLag, partitions: bool) -> Iterator[list[object]]:
     shown = group.partitions if partitions or len(group.partitions) < 2 else [_together(group)]
     for row in shown:
         place = f"{row.topic}/{row.partition}" if row in group.partitions else _which(group)
-        yield [group.group, place, f"{row.committed:,}", f"{row.end:,}", f"{row.lag:,}", *whole]
+        done = len(shown) > 1 and not row.lag  # what is told of the group is none of its doing
+        told = [None, None, None, whole[-1]] if done else whole
+        yield [group.group, place, f"{row.committed:,}", f"{row.end:,}", f"{row.lag:,}", *told]
 
 
 def _together(group: GroupLag) -> PartitionLag:

@@ -16,10 +16,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from soma_cli.commands import lag as lag_command
+from soma_cli.core.errors import ServiceUnavailable
 from soma_cli.core.results import GroupLag, LagReport, PartitionLag
 from soma_cli.core.settings import LogSettings, Settings
 from soma_cli.core.system import MemorySystem
 from soma_cli.main import app
+from soma_cli.output import Output
 
 
 @pytest.fixture
@@ -218,3 +220,25 @@ def test_many_partitions_are_one_line_unless_each_is_asked_for(capsys: pytest.Ca
     assert line == ["soma-kv", "3 partitions, most in 2", "3,000", "3,003", "3", *whole]
     lines = shown(report, True, capsys)
     assert [row[1:5] for row in lines] == [[f"memory.events/{n}", "1,000", f"{1000 + n:,}", str(n)] for n in range(3)]
+    nothing = ["-", "-", "-", "active"]  # the group's oldest is no event of a partition without lag
+    assert [row[5:] for row in lines] == [nothing, whole, whole]
+
+
+def test_a_watch_goes_on_where_a_server_is_away_for_a_while(capsys: pytest.CaptureFixture[str]) -> None:
+    away = ServiceUnavailable("no answer", hint="is it running?")
+    report = LagReport([GroupLag("soma-kv", "active", 3, None, None, None, [])], [])
+    looks: list[LagReport | ServiceUnavailable] = [away, report, away, report]
+
+    def look() -> LagReport:
+        found = looks.pop(0)
+        if isinstance(found, ServiceUnavailable):
+            raise found
+        return found
+
+    assert lag_command._streamed(look, 0.0, 4, Output()) is report
+    shown = capsys.readouterr()
+    assert [line.endswith("soma-kv active, lag 3") for line in shown.out.splitlines()] == [True, True]
+    assert shown.err == "soma: no answer\n      is it running?\n" * 2
+    looks += [report, away]
+    with pytest.raises(ServiceUnavailable):  # as without --watch: the last look is what it ends with
+        lag_command._streamed(look, 0.0, 2, Output())

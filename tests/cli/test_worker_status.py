@@ -8,10 +8,11 @@ from soma_cli.commands.worker_status import _short, _together
 from soma_cli.core.workers.loop import Status
 from soma_cli.core.workers.projection import Tally
 
+WHY = "no answer from the brokers; next try in 1 s"
 WORKERS = [
     Status("kv", "running", tally=Tally(read=9, rejected=3), positions={0: 9}, rate_per_s=5000),
     Status("vector", "idle"),
-    Status("audit", "retrying", "no answer from the Kafka brokers at localhost:9092; next try in 1.0 s"),
+    Status("audit", "retrying", WHY),
 ]
 
 
@@ -19,11 +20,10 @@ WORKERS = [
     ("width", "line"),
     [
         (
-            200,
-            "audit retrying: no answer from the Kafka brokers at localhost:9092; next try in 1.0 s | "
-            "kv running 5,000/s: 3 rejected | vector idle",
+            110,
+            f"audit retrying: {WHY} | kv running 5,000/s: 3 rejected | vector idle",
         ),
-        (80, "audit retrying: no answer from the Kafka bro… | kv running 5,000/s | vector idle"),
+        (80, "audit retrying: no answer from the brokers; … | kv running 5,000/s | vector idle"),
         (50, "audit retrying | kv running 5,000/s | vector idle"),
     ],
 )
