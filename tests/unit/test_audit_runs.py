@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
+import pytest
+
 from soma_cli.core.eventing.audit import audit_gap, audit_record, runs_of, unaudited
-from soma_cli.core.ports import Bounds, EventLog
+from soma_cli.core.ports import Bounds, Consumer, EventLog, Run
 from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, Record
+from soma_cli.core.settings import WorkerSettings
+from soma_cli.core.workers.loop import Source, Worker
+from soma_cli.core.workers.projection import Tally
 
 
 class AgeingLog:
     """Ten events, all in the audit. What is older than `horizon` is compacted away, down to nothing."""
+
+    follows_itself = False
 
     def __init__(self) -> None:
         self.horizon = 3
@@ -77,3 +84,46 @@ def test_markers_at_the_end_are_no_gap() -> None:
     log = AgeingLog()
     del log.audit[8:], log.events[8:]
     assert audit_gap(cast(EventLog, log), 10) == {}
+
+
+class Counting:
+    name = "kv"
+
+    def __init__(self) -> None:
+        self.read: list[int] = []
+
+    def positions(self) -> dict[int, int]:
+        return {}
+
+    def process(self, runs: Sequence[Run]) -> Tally:
+        self.read += [record.offset for run in runs for record in run.records]
+        return Tally()
+
+
+class Member:
+    """It has the one partition, and reads nothing."""
+
+    def assigned(self) -> frozenset[int]:
+        return frozenset({0})
+
+    def keep(self) -> None: ...
+    def seek(self, partition: int, offset: int) -> None: ...
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("audited", [2, 10])
+def test_a_worker_tells_what_it_passes_over(audited: int, caplog: pytest.LogCaptureFixture) -> None:
+    log, counting, member = AgeingLog(), Counting(), Member()
+    log.horizon = 6
+    del log.audit[audited:]
+    source = Source(EVENTS_TOPIC, lambda start, revoked: cast(Consumer, member))
+    worker = Worker(cast(EventLog, log), counting, source, WorkerSettings())
+    worker._joined()
+    worker._start(0)
+    worker._catch_up_compacted([])
+    worker._leave()
+    told = [record.getMessage() for record in caplog.records]
+    assert counting.read == list(range(min(audited, 6)))
+    assert worker.status.positions == {0: 6}
+    assert len(told) == (audited < 6)
+    assert all("memory.events/0 from offset 2 to 5" in message and "soma consume audit" in message for message in told)

@@ -23,6 +23,7 @@ from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import ConsumeResult
 from soma_cli.core.settings import WorkerSettings
 from soma_cli.core.workers.catch_up import check_in_range
+from soma_cli.core.workers.compacted import warn_of_unaudited
 from soma_cli.core.workers.lag import tell_lag
 from soma_cli.core.workers.membership import KeptAlive
 from soma_cli.core.workers.observation import UNOBSERVED, Observer
@@ -271,6 +272,7 @@ class Worker:
         start = self.status.positions.get(partition)
         if start is None or end is None or start >= end:
             return start is None or end is None
+        self._retrying(lambda: warn_of_unaudited(self._log, self.status.worker, partition, start, end))
         self._retrying(lambda: self._pass_audited(partition, end))
         if (reached := self.status.positions.get(partition)) is not None:
             self._seek(partition, reached)
