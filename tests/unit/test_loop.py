@@ -185,6 +185,30 @@ def test_a_mismatch_seeks_to_the_stored_position(log: SqliteEventLog) -> None:
     assert recorder.seen == list(range(10))
 
 
+def test_a_seek_that_the_log_does_not_answer_is_tried_again(log: SqliteEventLog) -> None:
+    fill(log, 10)
+    recorder, failures = Recorder(), [ServiceUnavailable("the brokers are away")] * 2
+    recorder.failures = [PositionMismatch("the store was taken back", 0, 0)]
+    run = worker(log, recorder)
+
+    def join(start: Assigned, revoked: Revoked) -> Consumer:
+        consumer = log.consumer(GROUP, EVENTS_TOPIC, start, revoked)
+        seek = consumer.seek
+
+        def failing(partition: int, offset: int) -> None:
+            if failures:
+                raise failures.pop()
+            seek(partition, offset)
+
+        consumer.seek = failing  # type: ignore[method-assign]
+        return consumer
+
+    run._source = replace(run._source, consumer=join)
+    run.run()
+    assert failures == []
+    assert recorder.seen == list(range(10))
+
+
 def test_any_other_error_ends_it_and_leaves_the_group(log: SqliteEventLog) -> None:
     fill(log, 10)
     run = worker(log, Recorder(failures=[ConfigurationError("the key is wrong")]))

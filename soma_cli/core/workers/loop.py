@@ -169,7 +169,7 @@ class Worker:
 
     def _revoked(self, partitions: frozenset[int]) -> None:
         """The group hears how far they are while it still takes our word for it."""
-        offsets = {number: at for number, at in self.status.positions.items() if number in partitions}
+        offsets = {number: at for number, at in dict(self.status.positions).items() if number in partitions}
         if offsets and not self._source.copies:
             with suppress(ServiceUnavailable):
                 self._consumer.commit(offsets, self._rate.per_s())
@@ -350,9 +350,13 @@ class Worker:
         return True
 
     def _seek(self, partition: int, offset: int) -> None:
-        if partition in self.status.positions:
+        def seek() -> None:
             with self._alive.polling():
                 self._consumer.seek(partition, offset)
+
+        if partition in self.status.positions:
+            self._retrying(seek)
+        if partition in self.status.positions:
             self.status.positions[partition] = offset
 
     def _retrying(self, action: Callable[[], T]) -> T | None:
