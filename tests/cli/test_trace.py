@@ -148,3 +148,13 @@ def test_the_case_of_an_event_id_does_not_matter(folder: Path) -> None:
     for _ in range(2):
         assert made(folder, "trace", "BAD-one")["position"] == "memory.events/0@1"
         soma(folder, "list")
+
+
+def test_the_id_of_a_memory_is_told_to_be_one(folder: Path) -> None:
+    id = made(folder, "store", "--text", "one")["id"]
+    soma(folder, "get", id)
+    missed = soma(folder, "trace", id)
+    assert missed.exit_code == 6
+    assert f"`soma history {id} -q`" in missed.stderr
+    event_id = soma(folder, "history", id, "-q").stdout.strip()
+    assert soma(folder, "trace", event_id).exit_code == 0

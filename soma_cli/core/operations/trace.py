@@ -48,7 +48,7 @@ def trace(log: EventLog, store: MemoryStore, index: VectorIndex, event_id: str) 
     if not found:
         raise NotFound(
             f"there is no event {event_id}",
-            hint="`soma history ID` shows the events of a memory with their ids",
+            hint=_whose_events(store, event_id),
             details={"event_id": event_id},
         )
     indexed = index.positions(topic_id)
@@ -59,6 +59,12 @@ def trace(log: EventLog, store: MemoryStore, index: VectorIndex, event_id: str) 
         steps += [_letter_step(letter) for letter in _letters(log, item, epoch)]
         steps += _memory_step(item, states.get(item.id or ""))
     return TraceResult(event_id, found[0].id, found[0].type, str(found[0].position), steps)
+
+
+def _whose_events(store: MemoryStore, id: str) -> str:
+    if store.states([id]):
+        return f"it is the id of a memory; `soma history {id} -q` prints those of its events"
+    return "`soma history ID -q` prints the ids of a memory's events"
 
 
 def _journaled(entry: JournalEntry) -> Occurrence:
