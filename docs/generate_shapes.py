@@ -62,6 +62,8 @@ def _section(kind: Any) -> Iterator[str]:
     hints = get_type_hints(kind)
     yield from ("| field | JSON |", "|---|---|")
     for field in dataclasses.fields(kind):
+        if field.name.startswith("_"):
+            continue
         yield f"| `{field.name}` | {_json_type(hints[field.name])} |"
     yield ""
 

@@ -160,7 +160,7 @@ def _finish(output: Output, results: list[LetterResult], failures: list[SomaErro
     if rejected:
         raise InputRejected(
             f"{rejected:,} of {len(results) + len(failures):,} letters are still no valid events and stay",
-            hint="look at them with `soma dlq show POSITION`; `soma dlq discard POSITION` settles them",
+            hint="look at them with `soma dlq show SOURCE`; `soma dlq discard SOURCE` settles them",
             code="still_rejected",
         )
     if failures:
@@ -207,9 +207,12 @@ def _show_one(found: Letter) -> None:
 
 def _show_results(results: list[LetterResult]) -> None:
     for item in results:
-        where = f" as {item.position}" if item.position else ""
-        why = f": {item.message} (attempt {item.attempts})" if item.result == "rejected" else ""
-        print(f"{item.result} {item.source}{where}{why}")
+        if item.result == "rejected":
+            print(
+                f"rejected {item.source}: {item.message} (attempt {item.attempts}; its letter is {item.position} now)"
+            )
+        else:
+            print(f"{item.result} {item.source}" + (f" as {item.position}" if item.position else ""))
 
 
 def add_to(app: typer.Typer) -> None:

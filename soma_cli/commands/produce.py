@@ -101,10 +101,12 @@ def _show(result: ProduceResult) -> None:
         say(f"line {reject.line}: {reject.message}{where}")
     if result.rejected > _MOST_SHOWN:
         say(f"... and {result.rejected - _MOST_SHOWN:,} more")
-    span = f"{result.first_position} to {result.last_position}" if result.first_position else None
+    # Over several partitions two positions are no span.
+    spread = f" to {result.partitions:,} partitions" if result.partitions > 1 else ""
+    span = f"{result.first_position} to {result.last_position}" if result.first_position and not spread else None
     fields(
         [
-            ("appended", f"{result.appended:,}"),
+            ("appended", f"{result.appended:,}{spread}"),
             ("there before", f"{result.duplicates:,}" if result.duplicates else None),
             ("rejected", f"{result.rejected:,}" if result.rejected else None),
             ("positions", span),

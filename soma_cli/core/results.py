@@ -3,8 +3,12 @@ positions `topic/partition@offset`, durations seconds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from soma_cli.core.record import Position
 
 
 @dataclass(slots=True)
@@ -100,6 +104,20 @@ class ProduceResult:
     first_position: str | None = None
     last_position: str | None = None
     rejects: list[Reject] = field(default_factory=list)
+    _partitions: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
+    """Of those appended; an underscore keeps a field out of JSON."""
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the appended events are in."""
+        return len(self._partitions)
+
+    def count(self, positions: Sequence[Position]) -> None:
+        """These were appended, in this order."""
+        self.appended += len(positions)
+        self.first_position = self.first_position or str(positions[0])
+        self.last_position = str(positions[-1])
+        self._partitions.update(position.partition for position in positions)
 
 
 @dataclass(slots=True)
@@ -241,7 +259,8 @@ class Letter:
 
 @dataclass(slots=True)
 class LetterResult:
-    """What a retry or discard did: `retried` (with the new event's position), `rejected` again, or `discarded`."""
+    """What a retry or discard did: `retried` (with the new event's position), `rejected` again (with its letter's new
+    position), or `discarded`."""
 
     source: str
     result: str

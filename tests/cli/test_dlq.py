@@ -71,8 +71,9 @@ def test_a_retried_letter_that_is_still_bad_returns_with_its_attempt_count(syste
     for attempts in (2, 3):
         result = soma(system, "dlq", "retry", source, "-o", "json")
         assert result.exit_code == 5
-        assert json.loads(result.stdout)[0]["result"] == "rejected"
+        (again,) = json.loads(result.stdout)
         (found,) = json.loads(soma(system, "dlq", "list", "-o", "json").stdout)
+        assert (again["result"], again["position"]) == ("rejected", found["position"])
         assert (found["attempts"], found["source"]) == (attempts, source)
         assert base64.b64decode(found["value_base64"]) == b"not json"
 

@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from typer.testing import CliRunner, Result
 
+from soma_cli.commands.produce import _show as show
+from soma_cli.core.record import Position
+from soma_cli.core.results import ProduceResult
 from soma_cli.main import app
 
 SHAPE = {"accepted", "rejected", "first_position", "last_position", "rejects"}
@@ -122,3 +126,12 @@ def test_whole_events_and_lines_of_replay(soma: Soma, tmp_path: Path) -> None:
     assert (memory["id"], memory["payload"], memory["version"]) == (id, {"text": "two"}, 1)
     assert memory["namespace"] == "default", "lines of replay keep theirs"
     assert json.loads(other.run("produce", "-", "-o", "json", stdin=lines).stdout)["appended"] == 0
+
+
+def test_over_several_partitions_two_positions_are_no_span(capsys: pytest.CaptureFixture[str]) -> None:
+    result = ProduceResult()
+    result.count([Position("memory.events", number % 3, number) for number in range(1200)])
+    show(result)
+    assert capsys.readouterr().out == "appended  1,200 to 3 partitions\n"
+    assert "partitions" not in orjson.dumps(result).decode()
+    assert orjson.loads(orjson.dumps(result))["last_position"] == "memory.events/2@1199"

@@ -107,8 +107,8 @@ def _rejected_again(log: EventLog, found: DeadLetter, error: InputRejected) -> L
     """Write the letter anew, with one attempt more, in the place of this one."""
     attempts = found.attempts + 1
     anew = letter(found.worker, found.source, error, attempts)
-    log.append([anew] if anew.key == found.key else [anew, tombstone(found.key)])
-    return LetterResult(str(found.source.position), "rejected", None, attempts, error.message)
+    written = log.append([anew] if anew.key == found.key else [anew, tombstone(found.key)])
+    return LetterResult(str(found.source.position), "rejected", str(written[0].position), attempts, error.message)
 
 
 def _retry_id(store: MemoryStore, event: MemoryEvent, found: DeadLetter) -> tuple[str, JournalEntry | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 
 from soma_cli.core.errors import EventRejected, IdempotencyConflict, SomaError
 from soma_cli.core.event import MemoryEvent, version_of
@@ -13,7 +12,7 @@ from soma_cli.core.memory import EventKey
 from soma_cli.core.operations.lines import Line, LineReader
 from soma_cli.core.operations.rehearsal import OffsetTable, Rehearsal
 from soma_cli.core.operations.write import check_same_content
-from soma_cli.core.ports import Appended, EventLog, JournalEntry, MemoryStore
+from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore
 from soma_cli.core.results import ProduceResult
 from soma_cli.core.serialization import deserialize, serialize
 
@@ -47,8 +46,8 @@ def produce(run: BulkRun, lines: Iterable[bytes], progress: Callable[[int], None
                 batch, done, size, began = [], line.number, 0, time.monotonic()
         run.append(batch)
     except SomaError as error:
-        counts = asdict(run.result)
-        error.details |= {name: counts[name] for name in ("accepted", "appended", "first_position", "last_position")}
+        names = ("accepted", "appended", "first_position", "last_position")
+        error.details |= {name: getattr(run.result, name) for name in names}
         raise
     run.result.rejected, run.result.rejects = run.reader.rejected, run.reader.rejects
     return run.result
@@ -169,15 +168,9 @@ class BulkRun:
                     if not line.replayed:
                         self._contents.same_content(line)
             self._journal_is_current = not self._log.follows_itself
-            self._count(appended)
+            self.result.count([receipt.position for receipt in appended])
         self.result.accepted += len(batch.pending)
         batch.pending.clear()
-
-    def _count(self, appended: list[Appended]) -> None:
-        result = self.result
-        result.appended += len(appended)
-        result.first_position = result.first_position or str(appended[0].position)
-        result.last_position = str(appended[-1].position)
 
 
 class _Batch:
