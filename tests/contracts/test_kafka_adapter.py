@@ -317,9 +317,16 @@ def test_a_topic_made_anew_has_another_id(settings: LogSettings, log: KafkaEvent
     for future in admin.delete_topics([settings.topic_prefix + EVENTS_TOPIC]).values():
         future.result(10)
     until(lambda: EVENTS_TOPIC not in log.topics())
-    assert log.provision().created == [f"topic {EVENTS_TOPIC}"]
+    assert log.topic_id(EVENTS_TOPIC, anew=True) == before
+    other = KafkaEventLog(settings)
+    assert other.provision().created == [f"topic {EVENTS_TOPIC}"]
+    other.close()
+    assert log.topic_id(EVENTS_TOPIC) == before, "remembered"
+    found = log.topic_id(EVENTS_TOPIC, anew=True)
+    assert found not in ("", before)
+    assert log.topic_id(EVENTS_TOPIC) == found
     consumer = log.consumer(group, EVENTS_TOPIC, from_beginning)
-    assert log.topic_id(EVENTS_TOPIC) != before
+    assert log.topic_id(EVENTS_TOPIC) == found
     consumer.close()
 
 

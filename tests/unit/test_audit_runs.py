@@ -29,7 +29,7 @@ class AgeingLog:
     def topics(self) -> list[str]:
         return [EVENTS_TOPIC, AUDIT_TOPIC]
 
-    def topic_id(self, topic: str) -> str:
+    def topic_id(self, topic: str, *, anew: bool = False) -> str:
         return "topic"
 
     def bounds(self, topic: str, reaching: Mapping[int, int] | None = None) -> dict[int, Bounds]:

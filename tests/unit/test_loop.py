@@ -120,10 +120,31 @@ def test_a_topic_made_anew_stops_it_before_it_reads(log: SqliteEventLog, monkeyp
     fill(log, 6)
     recorder = Recorder()
     run = worker(log, recorder)
-    monkeypatch.setattr(log, "topic_id", lambda topic: "another")
+    monkeypatch.setattr(log, "topic_id", lambda topic, anew=False: "another")
     with pytest.raises(LogReplaced, match="made anew while recorder ran"):
         run.run()
     assert recorder.seen == []
+
+
+def test_a_topic_made_anew_ends_a_worker_that_has_nothing_to_read(
+    log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No partition is assigned anew, and nothing fails: only looking shows it."""
+    monkeypatch.setattr(loop, "_LOOK_BACK_EVERY_S", 0.0)
+    fill(log, 6)
+    recorder, known = Recorder(), log.topic_id(EVENTS_TOPIC)
+
+    def made_anew(status: Status) -> None:
+        if status.state == "idle":
+            monkeypatch.setattr(log, "topic_id", lambda topic, anew=False: "another" if anew else known)
+
+    run = worker(log, recorder, made_anew, until_end=False)
+    timer = threading.Timer(20, run.stop.set)
+    timer.start()
+    with pytest.raises(LogReplaced, match="made anew while recorder ran"):
+        run.run()
+    timer.cancel()
+    assert recorder.seen == list(range(6))
 
 
 def test_a_group_that_cannot_be_joined_yet_is_tried_again(log: SqliteEventLog) -> None:

@@ -156,10 +156,11 @@ class Worker:
         self._unchecked.add(partition)
         return start
 
-    def _check_same_topic(self) -> None:
+    def _check_same_topic(self, *, anew: bool = False) -> None:
         """Raises LogReplaced where the stored positions say nothing about the topic that is there now."""
         topic = self._source.topic
-        if (found := self._log.topic_id(topic)) != self._topic_id:
+        if (found := self._log.topic_id(topic, anew=anew)) != self._topic_id:
+            self._forget(frozenset(self.status.positions))  # the group is not told offsets of another topic
             raise LogReplaced(
                 f"{topic} was made anew while {self._projection.name} ran: its topic id was {self._topic_id}, "
                 f"and is {found} now",
@@ -233,6 +234,7 @@ class Worker:
     def _look_back(self) -> None:
         """A store that was put back is caught up also where no new event shows that it is behind."""
         self._looked_back_at = time.monotonic()
+        self._retrying(lambda: self._check_same_topic(anew=True))
         if self._source.copies or self._source.topic != EVENTS_TOPIC:  # what a group keeps is behind all the time
             return
         stored = self._retrying(self._projection.positions)

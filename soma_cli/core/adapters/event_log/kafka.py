@@ -19,6 +19,7 @@ from soma_cli.core.adapters.event_log.kafka_copier import KafkaCopier
 from soma_cli.core.adapters.event_log.kafka_health import health
 from soma_cli.core.adapters.event_log.kafka_producer import KafkaAppender
 from soma_cli.core.adapters.event_log.kafka_reader import KafkaReaders
+from soma_cli.core.errors import ConfigurationError
 from soma_cli.core.instants import now_us
 from soma_cli.core.ports import (
     Appended,
@@ -55,9 +56,16 @@ class KafkaEventLog:
     def topics(self) -> list[str]:
         return self._cluster.existing()
 
-    def topic_id(self, topic: str) -> str:
-        """Remembered until a consumer is assigned partitions of the topic."""
-        return self._cluster.known(topic).topic_id
+    def topic_id(self, topic: str, *, anew: bool = False) -> str:
+        """Remembered until it is asked for anew, or a consumer is assigned partitions of the topic. One that is away
+        keeps its id until there is another: a broker that just started may not know of it for a moment."""
+        remembered = self._cluster.known(topic)
+        try:
+            return self._cluster.known(topic, anew=anew).topic_id
+        except ConfigurationError as error:
+            if error.code != "topic_missing":
+                raise
+            return remembered.topic_id
 
     def append(self, records: Sequence[NewRecord]) -> list[Appended]:
         return self._appender.append(records)

@@ -146,13 +146,14 @@ class KafkaCluster:
             for topic in topics
         }
 
-    def known(self, topic: str) -> Known:
-        if topic not in self._known:
+    def known(self, topic: str, *, anew: bool = False) -> Known:
+        known = None if anew else self._known.get(topic)  # another thread may forget it meanwhile
+        if known is None:
             description = self.describe([topic])[topic]
             # In the alphabet that Kafka's own tools print.
             topic_id = str(description.topic_id).replace("+", "-").replace("/", "_")
-            self._known[topic] = Known(topic_id, len(description.partitions))
-        return self._known[topic]
+            known = self._known[topic] = Known(topic_id, len(description.partitions))
+        return known
 
     def forget(self, topic: str) -> None:
         self._known.pop(topic, None)

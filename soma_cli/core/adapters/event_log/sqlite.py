@@ -83,7 +83,7 @@ class SqliteEventLog:
         with self._database.reading() as connection:
             return [row[0] for row in connection.execute(self._queries["topics"])]
 
-    def topic_id(self, topic: str) -> str:
+    def topic_id(self, topic: str, *, anew: bool = False) -> str:
         return self._topic(topic)[1]
 
     def append(self, records: Sequence[NewRecord]) -> list[Appended]:
