@@ -182,7 +182,8 @@ def _chosen_profile(layers: list[_Layer], profiles: Mapping[str, _Layer]) -> str
         return str(catalogue()["profile"].default)
     chosen: str = _converted(layer, "profile")
     if chosen not in BUILT_IN_PROFILES and chosen not in profiles:
-        raise _unknown("profile", chosen, layer.origin("profile"), [*BUILT_IN_PROFILES, *profiles])
+        known = list(dict.fromkeys([*BUILT_IN_PROFILES, *profiles]))
+        raise _unknown("profile", chosen, layer.origin("profile"), known, f"The profiles are {', '.join(known)}.")
     return chosen
 
 
@@ -212,12 +213,12 @@ def _refused(setting: Setting, value: object, origin: str) -> ConfigurationError
     )
 
 
-def _unknown(what: str, name: str, origin: str, known: Iterable[str]) -> ConfigurationError:
+def _unknown(what: str, name: str, origin: str, known: Iterable[str], there_are: str = "") -> ConfigurationError:
     nearest = _nearest(name, list(known))
     if nearest is not None:
-        hint = f"Did you mean {nearest}?"
+        hint = f"Did you mean {nearest}? {there_are}".rstrip()
     else:
-        hint = "`soma config show` lists every setting."
+        hint = there_are or "`soma config show` lists every setting."
     details = {"key": name, "origin": origin, "nearest": nearest}
     return ConfigurationError(f"Unknown {what} {name} ({origin})", hint=hint, code=f"unknown_{what}", details=details)
 

@@ -217,6 +217,8 @@ def test_an_unknown_variable_option_or_profile_names_the_nearest(load: Load, wor
     assert "SOMA_STORE__DSN" in refused(load, code="unknown_variable", env={"SOMA_STORE_DSN": "x"}).hint
     assert "store.dsn" in refused(load, code="unknown_setting", overrides={"store.dns": "x"}).hint
     assert "staging" in refused(load, code="unknown_profile", profile="stagin").hint
+    error = refused(load, code="unknown_profile", profile="moon")
+    assert error.hint == "The profiles are embedded, cluster, staging."
     error = refused(load, code="unknown_profile", env={"SOMA_PROFILE": "clutser"})
     assert "cluster" in error.hint
     assert "environment SOMA_PROFILE" in error.message

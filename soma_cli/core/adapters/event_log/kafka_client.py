@@ -81,6 +81,13 @@ class KafkaClient:
                 f"log.bootstrap_servers is {without_password(settings.bootstrap_servers)}, which is no list of brokers",
                 hint="write host:port, several separated by commas; how to talk to them is log.security.protocol",
             )
+        if settings.security.protocol.startswith("SASL_") and not settings.security.mechanism:
+            raise ConfigurationError(
+                f"log.security.protocol is {settings.security.protocol}, but there is no log.security.mechanism",
+                hint="set log.security.mechanism (SOMA_LOG__SECURITY__MECHANISM) to what the brokers ask for, such as "
+                "SCRAM-SHA-512, and log.security.username and log.security.password",
+                code="log_security",
+            )
         self.settings = settings
         self.servers = settings.bootstrap_servers
         self.timeout_s = settings.timeout_s
