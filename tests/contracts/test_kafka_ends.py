@@ -97,3 +97,18 @@ def test_a_stored_position_behind_the_end_is_looked_at_again_before_it_stops_any
     with pytest.raises(LogBehind, match="the log ends at offset 6"):
         check_in_range(log, "kv", 0, 7)
     assert other.flush(10) == 0
+
+
+def test_health_tells_of_an_open_transaction(log: KafkaEventLog, settings: LogSettings) -> None:
+    foreign = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": f"t-{uuid.uuid4()}"})
+    foreign.init_transactions(20)
+    foreign.begin_transaction()
+    foreign.produce(settings.topic_prefix + EVENTS_TOPIC, b"open", b"k")
+    assert foreign.flush(10) == 0
+    log.append([new_record(1, 2), new_record(1, 3)])
+    [told] = [finding for finding in log.health() if "open transaction" in finding.message]
+    assert (told.check, told.status) == ("topic memory.events", "error")
+    assert "holds back 3 records of memory.events/0" in told.message
+    assert f"--topic {settings.topic_prefix}{EVENTS_TOPIC} --partition 0" in told.hint
+    foreign.abort_transaction(20)
+    assert not any("open transaction" in finding.message for finding in log.health())

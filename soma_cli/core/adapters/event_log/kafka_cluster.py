@@ -281,6 +281,13 @@ class KafkaCluster:
             hint="a broker that was cut off may say so for a moment; if it stays, the log has lost these records",
         )
 
+    def held_back(self, topic: str) -> dict[int, int]:
+        """By partition, how many offsets an open transaction keeps from readers; those without one are left out. Ends
+        are asked for first, so that what is appended meanwhile is not taken for such."""
+        asked = [dict.fromkeys(range(self.known(topic).partitions), _LATEST)]
+        [ends], [stable] = self._offsets(topic, asked, _ANY), self._offsets(topic, asked)
+        return {number: end - stable[number] for number, end in ends.items() if end > stable[number]}
+
     def offset_at(self, topic: str, partition: int, instant: int) -> int:
         """Brokers keep milliseconds, so an instant between two of them is that of the later one."""
         self.check_partition(topic, partition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from confluent_kafka.admin import AclOperation, TopicDescription  # type: ignore[attr-defined]
@@ -9,9 +10,13 @@ from confluent_kafka.admin import AclOperation, TopicDescription  # type: ignore
 from soma_cli.core.adapters.event_log.kafka_cluster import TOPICS, KafkaCluster
 from soma_cli.core.adapters.event_log.kafka_topics import differences
 from soma_cli.core.errors import ConfigurationError, SomaError
+from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import Finding
 
 _NEEDED = {AclOperation.READ: "Read", AclOperation.WRITE: "Write", AclOperation.DESCRIBE: "Describe"}
+_OPEN_S = 3.0
+"""A transaction that is open for less is one that somebody is at."""
+_PAUSE_S = 0.1
 
 
 def health(cluster: KafkaCluster) -> list[Finding]:
@@ -44,6 +49,8 @@ def _topics(cluster: KafkaCluster) -> Iterator[Finding]:
     for topic, description in cluster.describe(existing, rights=True).items():
         yield from _replicas(topic, description, cluster.client.servers)
         yield from _rights(topic, description)
+    if EVENTS_TOPIC in existing:
+        yield from _open_transactions(cluster)
 
 
 def _policies(cluster: KafkaCluster, topics: Sequence[str]) -> Iterable[Finding]:
@@ -63,6 +70,31 @@ def _replicas(topic: str, description: TopicDescription, servers: str) -> Iterat
         yield Finding(f"topic {topic}", "error", f"no leader for the partitions {offline}: they can't be used", hint)
     if behind:
         yield Finding(f"topic {topic}", "warning", f"replicas are missing of the partitions {behind}", hint)
+
+
+def _open_transactions(cluster: KafkaCluster) -> Iterator[Finding]:
+    """Nothing behind an open transaction is read by anyone, and it is counted in no lag."""
+    servers, name = cluster.client.servers, cluster.client.on_broker(EVENTS_TOPIC)
+    for partition, count in _long_held_back(cluster).items():
+        records = "1 record" if count == 1 else f"{count:,} records"
+        yield Finding(
+            f"topic {EVENTS_TOPIC}",
+            "error",
+            f"an open transaction holds back {records} of {EVENTS_TOPIC}/{partition} from every reader, and `soma lag` "
+            "does not count them",
+            f"kafka-transactions.sh --bootstrap-server {servers} describe-producers --topic {name} --partition "
+            f"{partition} says whose it is (find-hanging: whether its producer is gone), and abort ends it; else it ends "
+            "at its producer's transaction.timeout.ms",
+        )
+
+
+def _long_held_back(cluster: KafkaCluster) -> dict[int, int]:
+    """Those partitions in which something is held back all the time that is looked."""
+    found, deadline = cluster.held_back(EVENTS_TOPIC), time.monotonic() + _OPEN_S
+    while found and time.monotonic() < deadline:
+        time.sleep(_PAUSE_S)
+        found = {number: count for number, count in cluster.held_back(EVENTS_TOPIC).items() if number in found}
+    return found
 
 
 def _rights(topic: str, description: TopicDescription) -> Iterator[Finding]:
