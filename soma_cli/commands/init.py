@@ -13,6 +13,8 @@ from soma_cli.output import Format, hanging, say
 if TYPE_CHECKING:
     from soma_cli.core.results import InitResult
 
+_TOPIC = "topic "
+
 
 def init(
     ctx: typer.Context,
@@ -51,17 +53,31 @@ def _check_same(result: InitResult) -> None:
 
 
 def _show(result: InitResult) -> None:
-    place = f" in {result.data_dir}" if "folder" in (*result.created, *result.existing) else ""
-    if result.created:
-        print(f"made{place}: {', '.join(result.created)}")
-    else:
+    if not result.created:
         print("nothing to make: everything is there already, and was left as it is")
-    if result.existing:
-        print(f"there already{'' if result.created else place}: {', '.join(result.existing)}")
+    folder = _in_folder({*result.created, *result.existing})
+    for what, names in (("made", result.created), ("there already", result.existing)):
+        here, served = [name for name in names if name in folder], [name for name in names if name not in folder]
+        if here:
+            hanging(f"{what} in {result.data_dir}: ", ", ".join(here))
+        if served:
+            hanging(f"{what} on the servers: ", _on_servers(served))
     for finding in result.differing:
         hanging("differs: ", finding.message)
         hanging("         ", finding.hint)
     print(f"{'new epoch' if result.new_epoch else 'epoch'} {result.epoch} of the log, topic id {result.topic_id}")
+
+
+def _in_folder(names: set[str]) -> set[str]:
+    """The parts of the data folder. `access` is a file beside the store's; without that, it is a table on a server."""
+    return names & ({"folder", "log", "index"} | ({"store", "access"} if "store" in names else set()))
+
+
+def _on_servers(names: list[str]) -> str:
+    topics = [name.removeprefix(_TOPIC) for name in names if name.startswith(_TOPIC)]
+    others = [name for name in names if not name.startswith(_TOPIC)]
+    counted = [f"{len(topics)} topics ({', '.join(topics)})"] if len(topics) > 1 else [f"topic {t}" for t in topics]
+    return ", ".join(counted + others)
 
 
 def add_to(app: typer.Typer) -> None:

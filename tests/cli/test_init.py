@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from soma_cli.commands import init as init_command
+from soma_cli.core.results import InitResult
 from soma_cli.main import app
 
 PARTS = ["folder", "log", "store", "access", "index"]
@@ -120,3 +122,14 @@ def test_a_folder_of_others_is_refused(folder: Path) -> None:
     result = soma(folder, "init", "-o", "json")
     assert (result.exit_code, json.loads(result.stderr)["error"]["code"]) == (3, "data_folder_foreign")
     assert [path.name for path in folder.iterdir() if path.name != ".setup.lock"] == ["thesis.txt"]
+
+
+def test_what_is_on_servers_is_told_apart_from_the_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    created = ["folder", "index", "topic a", "topic b", "access", "memories"]
+    init_command._show(InitResult("/data", created, ["topic c"], 0, "t", False))
+    assert capsys.readouterr().out.splitlines() == [
+        "made in /data: folder, index",
+        "made on the servers: 2 topics (a, b), access, memories",
+        "there already on the servers: topic c",
+        "epoch 0 of the log, topic id t",
+    ]
