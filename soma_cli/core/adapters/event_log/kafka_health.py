@@ -83,8 +83,8 @@ def _open_transactions(cluster: KafkaCluster) -> Iterator[Finding]:
             f"an open transaction holds back {records} of {EVENTS_TOPIC}/{partition} from every reader, and `soma lag` "
             "does not count them",
             f"kafka-transactions.sh --bootstrap-server {servers} describe-producers --topic {name} --partition "
-            f"{partition} says whose it is (find-hanging: whether its producer is gone), and abort ends it; else it ends "
-            "at its producer's transaction.timeout.ms",
+            f"{partition} says whose it is (find-hanging: whether its producer is gone), and abort ends it; else it "
+            "ends at its producer's transaction.timeout.ms",
         )
 
 
