@@ -311,6 +311,17 @@ def alter(admin: Any, topic: str, name: str, value: str) -> None:
         future.result(10)
 
 
+def test_the_compaction_lag_is_the_topic_s_of_now_with_a_margin(settings: LogSettings, log: KafkaEventLog) -> None:
+    def age_s() -> float:
+        return time.time() - (log.compacted_before(EVENTS_TOPIC) or 0) / 1e6
+
+    assert age_s() == pytest.approx(7 * 86400 - 3600, abs=5)
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})
+    alter(admin, settings.topic_prefix + EVENTS_TOPIC, "min.compaction.lag.ms", "60000")
+    until(lambda: age_s() < 86400)
+    assert age_s() == pytest.approx(30, abs=5)
+
+
 def test_a_topic_made_anew_has_another_id(settings: LogSettings, log: KafkaEventLog, group: str) -> None:
     before = log.topic_id(EVENTS_TOPIC)
     admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers or ""})

@@ -20,7 +20,7 @@ from soma_cli.core.adapters.event_log.kafka_health import health
 from soma_cli.core.adapters.event_log.kafka_producer import KafkaAppender
 from soma_cli.core.adapters.event_log.kafka_reader import KafkaReaders
 from soma_cli.core.errors import ConfigurationError
-from soma_cli.core.instants import now_us
+from soma_cli.core.instants import MICROSECONDS, now_us
 from soma_cli.core.ports import (
     Appended,
     Assigned,
@@ -35,6 +35,9 @@ from soma_cli.core.ports import (
 from soma_cli.core.record import NewRecord, Record
 from soma_cli.core.results import Finding
 from soma_cli.core.settings import LogSettings
+
+_CLOCKS_US = 3600 * MICROSECONDS
+"""So much this machine's clock and a broker's may differ before something compacted is looked for in the topic."""
 
 
 class KafkaEventLog:
@@ -85,11 +88,13 @@ class KafkaEventLog:
         return self._cluster.offset_at(topic, partition, instant)
 
     def compacted_before(self, topic: str) -> int | None:
-        """By the broker's policy; by the settings where this user may not read that."""
+        """By the broker's policy; by the settings where this user may not read that. With a margin, as the brokers
+        compact by their own clocks."""
         config = self._cluster.config(topic) or kafka_topics.policies(self._settings)[topic].config
         if "compact" not in config.get("cleanup.policy", ""):
             return None
-        return now_us() - int(config.get("min.compaction.lag.ms", "0")) * 1000
+        lag = int(config.get("min.compaction.lag.ms", "0")) * 1000
+        return now_us() - lag + min(_CLOCKS_US, lag // 2)
 
     def consumer(self, group: str, topic: str, start: Assigned, revoked: Revoked = nothing_to_do) -> Consumer:
         return KafkaConsumer(self._cluster, group, topic, start, revoked)

@@ -62,6 +62,7 @@ _PAUSE_S = 0.02
 _ASKING_S = 1.0
 _DOUBT_S = 3.0
 _DOUBT_PAUSE_S = 0.1
+_CONFIG_S = 3.0
 _FIRST_ANSWER_S = 0.5
 """A leader that does not answer within this is asked for again, and given twice the time: it may be another by then."""
 T = TypeVar("T")
@@ -86,7 +87,7 @@ class KafkaCluster:
         self._lock = threading.Lock()
         self._made: AdminClient | None = None
         self._known: dict[str, Known] = {}
-        self._configs: dict[str, dict[str, str]] = {}
+        self._configs: dict[str, tuple[float, dict[str, str]]] = {}
         self._groups = GroupOffsets(client)
         self._reached = Reached()
 
@@ -179,15 +180,17 @@ class KafkaCluster:
         }
 
     def config(self, topic: str) -> dict[str, str]:
-        """The same of one topic, remembered; empty where this user may not read it."""
-        if topic not in self._configs:
+        """The same of one topic, remembered for some seconds; empty where this user may not read it."""
+        read_at, found = self._configs.get(topic, (-_CONFIG_S, {}))
+        if time.monotonic() - read_at >= _CONFIG_S:
             try:
-                self._configs[topic] = self.configs([topic])[topic]
+                found = self.configs([topic])[topic]
             except ConfigurationError as error:
                 if error.code != "not_authorized":
                     raise
-                self._configs[topic] = {}
-        return self._configs[topic]
+                found = {}
+            self._configs[topic] = time.monotonic(), found
+        return found
 
     def short_of_replicas(self, topic: str) -> str | None:
         """A sentence, where the brokers take no records because too few of them have the partition. Asked for a second
