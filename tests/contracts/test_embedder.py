@@ -130,6 +130,16 @@ def test_transient_or_not_one_text_refused(bench: HttpBench) -> None:
     assert caught.value.details["index"] == 4
 
 
+def test_progress_is_told(bench: HttpBench) -> None:
+    told: list[None] = []
+    bench.working().embed(TEXTS, lambda: told.append(None))
+    assert len(told) >= 3
+    del told[:]
+    with pytest.raises(ValueRefused):
+        bench.refusing("engine").embed(TEXTS, lambda: told.append(None))
+    assert len(told) > 3, "an answer that refuses is one too"
+
+
 def test_the_model_revision_is_a_name(bench: HttpBench) -> None:
     revision = bench.working().model_revision
     assert revision

@@ -12,7 +12,8 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,10 @@ import pytest
 from soma_cli.core.event import new_id
 from soma_cli.core.eventing.dead_letters import DeadLetter, read_letters
 from soma_cli.core.record import EVENTS_TOPIC, NewRecord
+from soma_cli.core.settings import EmbedderSettings, Settings
 from soma_cli.core.system import MemorySystem
+from soma_cli.core.workers.observation import NoObserver
+from soma_cli.core.workers.projection import Tally
 from tests.e2e.conftest import (
     PATIENCE_S,
     ROOT,
@@ -319,7 +323,7 @@ def test_good_records_between_them_break_a_row_of_rejects(soma: Soma) -> None:
         assert worker.terminated() == 0, worker.stderr
 
 
-# --- an embedder that fails ---
+# --- an embedder that is slow, or fails ---
 
 
 def embedder_settings(url: str) -> dict[str, str]:
@@ -338,6 +342,31 @@ def embedded(soma: Soma) -> Iterator[tuple[str, MemorySystem]]:
         soma.settings = embedder_settings(url)
         with soma.library(embedder__kind="openai_http", embedder__url=url, embedder__model="test-model") as system:
             yield url, system
+
+
+class Turns(NoObserver):
+    """Counts the signs of life within batches: those after the first turn, and before the batch is told."""
+
+    def __init__(self) -> None:
+        self.turns: list[int] = [0]
+
+    def turn(self, worker: str) -> None:
+        assert worker == "vector"
+        self.turns[-1] += 1
+
+    def batch(self, worker: str, tally: Tally, seconds: float, waited_s: Sequence[float]) -> None:
+        self.turns.append(0)
+
+
+def test_a_batch_that_the_embedder_is_slow_with_is_no_dead_worker(tmp_path: Path) -> None:
+    with running_embedding_server() as url:
+        embedder = EmbedderSettings(kind="openai_http", url=url, model="test-model", batch_size=2)
+        with MemorySystem(Settings(data_dir=tmp_path, embedder=embedder)) as system:
+            fill(system, 20)
+            seen = Turns()
+            system.admin.worker("vector", until_end=True, observer=seen).run()
+    assert len(seen.turns) == 2, "one batch"
+    assert seen.turns[0] >= 10, "a sign of life for each request to the embedder"
 
 
 def test_an_embedder_that_goes_away_is_waited_for(soma: Soma) -> None:

@@ -94,6 +94,7 @@ def vector_indexer(
     *,
     max_rejects: int | None = None,
     bury: bool = True,
+    alive: Callable[[], None] = lambda: None,
 ) -> VectorIndexer:
     """With `bury` off, for a rebuild, bad vectors don't stop it either: the live index has stopped, or been let on."""
     limit = settings.worker.max_rejects_in_a_row if max_rejects is None else max_rejects
@@ -109,6 +110,7 @@ def vector_indexer(
         max_rejects_in_a_row=limit if bury else 0,
         bury=bury,
         asks=bury and settings.embedder.via == "topics",
+        alive=alive,
     )
 
 

@@ -21,7 +21,7 @@ from soma_cli.core.workers.embedder import RequestEmbedder
 from soma_cli.core.workers.latest_publisher import LatestPublisher
 from soma_cli.core.workers.loop import Limits, Source, Status, Worker
 from soma_cli.core.workers.names import AUDIT, EMBED, KV, LATEST, RESPONSES, VECTOR
-from soma_cli.core.workers.observation import Observer
+from soma_cli.core.workers.observation import UNOBSERVED, Observer
 from soma_cli.core.workers.projection import Projection
 from soma_cli.core.workers.response_indexer import ResponseIndexer
 from soma_cli.core.workers.written_through import WrittenThrough
@@ -81,12 +81,15 @@ def make_worker(
     observer: Observer | None = None,
 ) -> Worker:
     """Raises UsageError for an unknown name, ConfigurationError for a worker that these settings have no use for."""
-    projection, source = _made(settings, roles, name, max_rejects)
+    alive = partial((observer or UNOBSERVED).turn, name)
+    projection, source = _made(settings, roles, name, max_rejects, alive)
     limits = Limits(until_end, max_events, _start_offsets(roles.log, projection, source, start))
     return Worker(roles.log, projection, source, settings.worker, limits, report, observer)
 
 
-def _made(settings: Settings, roles: Roles, name: str, max_rejects: int | None) -> tuple[Projection, Source]:
+def _made(
+    settings: Settings, roles: Roles, name: str, max_rejects: int | None, alive: Callable[[], None]
+) -> tuple[Projection, Source]:
     log, group = roles.log, group_name(settings, name)
     match name:
         case "kv":
@@ -99,7 +102,7 @@ def _made(settings: Settings, roles: Roles, name: str, max_rejects: int | None) 
         case "vector":
             embedder = None if settings.embedder.via == "topics" else roles.embedder
             projection = projections.vector_indexer(
-                settings, log, roles.store, roles.index, embedder, max_rejects=max_rejects
+                settings, log, roles.store, roles.index, embedder, max_rejects=max_rejects, alive=alive
             )
             return projection, _reading(log, group, EVENTS_TOPIC)
         case "audit" | "latest" if log.follows_itself:
@@ -115,7 +118,7 @@ def _made(settings: Settings, roles: Roles, name: str, max_rejects: int | None) 
             follow = projections.follow_kv(settings, log, roles.store)
             return LatestPublisher(log, roles.store, copies, follow), Source(EVENTS_TOPIC, copies.join, copies=True)
         case "embed":
-            return _embed(settings, roles, group), _reading(log, group, REQUESTS_TOPIC)
+            return _embed(settings, roles, group, alive), _reading(log, group, REQUESTS_TOPIC)
         case "responses":
             indexer = projections.vector_indexer(settings, log, roles.store, roles.index, None)
             positions = partial(_committed, log, group, RESPONSES_TOPIC)
@@ -125,14 +128,14 @@ def _made(settings: Settings, roles: Roles, name: str, max_rejects: int | None) 
     raise UsageError(f"{name!r} is not a worker", hint=f"the workers are: {', '.join(WORKERS)}")
 
 
-def _embed(settings: Settings, roles: Roles, group: str) -> RequestEmbedder:
+def _embed(settings: Settings, roles: Roles, group: str, alive: Callable[[], None]) -> RequestEmbedder:
     if roles.embedder is None:
         raise ConfigurationError(
             "no embedder is configured to serve embedding.requests with",
             hint="set embedder.kind, embedder.url and embedder.model",
             code="missing_setting",
         )
-    return RequestEmbedder(roles.log, roles.embedder, partial(_committed, roles.log, group, REQUESTS_TOPIC))
+    return RequestEmbedder(roles.log, roles.embedder, partial(_committed, roles.log, group, REQUESTS_TOPIC), alive)
 
 
 def _reading(log: EventLog, group: str, topic: str) -> Source:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 
@@ -13,9 +13,10 @@ class Embedder(Protocol):
     - transient_or_not: ServiceUnavailable where a retry may help, ConfigurationError (key, model) or ValueRefused
       (some of these texts) where it will not; its `details["refused"]` lists every refused text as
       {"index", "message"}, so that the caller can embed the others.
+    - progress_is_told: many texts take several requests; `answered` is called after each that was answered.
     """
 
     @property
     def model_revision(self) -> str: ...
-    def embed(self, texts: Sequence[str]) -> list[list[float]]: ...
+    def embed(self, texts: Sequence[str], answered: Callable[[], None] = ...) -> list[list[float]]: ...
     def close(self) -> None: ...

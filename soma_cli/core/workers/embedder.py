@@ -14,14 +14,24 @@ from soma_cli.core.workers.projection import Tally
 
 
 class RequestEmbedder:
-    """Answers each request at least once: the position is the group's, committed after the answers are in the log."""
+    """Answers each request at least once: the position is the group's, committed after the answers are in the log.
+
+    `alive` is called while the embedder is at work on a run, after each of its answers.
+    """
 
     name = EMBED
 
-    def __init__(self, log: EventLog, embedder: Embedder, positions: Callable[[], dict[int, int]]) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        embedder: Embedder,
+        positions: Callable[[], dict[int, int]],
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
         self._log = log
         self._embedder = embedder
         self._positions = positions
+        self._alive = alive
 
     def positions(self) -> dict[int, int]:
         return self._positions()
@@ -50,7 +60,7 @@ class RequestEmbedder:
         if not asked:
             return []
         try:
-            vectors = self._embedder.embed([request.text for _, request in asked])
+            vectors = self._embedder.embed([request.text for _, request in asked], self._alive)
         except ValueRefused as error:
             messages = {item["index"]: item["message"] for item in error.details["refused"]}
             refused += [(asked[number][0], ValueRefused(text, code=error.code)) for number, text in messages.items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from soma_cli.core.embedding import check_embedding
@@ -42,7 +42,8 @@ class VectorIndexer:
     """Projection into an index, or into the shadow of one.
 
     Only events that are still their memory's newest are indexed: for the others a later run does it. One that `asks`
-    has no embedder: it indexes the text at once, and asks for the vector on `embedding.requests`.
+    has no embedder: it indexes the text at once, and asks for the vector on `embedding.requests`. `alive` is called
+    while the embedder is at work on a run, after each of its answers.
     """
 
     name = VECTOR
@@ -61,6 +62,7 @@ class VectorIndexer:
         max_rejects_in_a_row: int = 0,
         bury: bool = True,
         asks: bool = False,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._log = log
         self._store = store
@@ -73,6 +75,7 @@ class VectorIndexer:
         self._max_rejects = max_rejects_in_a_row
         self._bury = bury
         self._asks = asks
+        self._alive = alive
         self._rejects_in_a_row = 0
 
     def positions(self) -> dict[int, int]:
@@ -239,7 +242,7 @@ class VectorIndexer:
         if not wanted:
             return {}
         try:
-            vectors = self._embedder.embed([text for text, _ in wanted])
+            vectors = self._embedder.embed([text for text, _ in wanted], self._alive)
         except ValueRefused as error:
             return self._without_refused([item for _, item in wanted], error, refused)
         self._check_identity(len(vectors[0]))

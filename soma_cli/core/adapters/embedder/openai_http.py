@@ -75,7 +75,7 @@ class OpenAIHttpEmbedder:
         """The model's name: the protocol knows no revisions."""
         return self._model
 
-    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    def embed(self, texts: Sequence[str], answered: Callable[[], None] = lambda: None) -> list[list[float]]:
         """One vector a text, in the order of the texts: finite floats, all of one dimension, `dimension` where set.
 
         Raises ValueRefused if any text is refused, after all were tried: `details["refused"]` lists every such text as
@@ -85,7 +85,7 @@ class OpenAIHttpEmbedder:
         vectors: list[list[float]] = []
         refused: list[dict[str, Any]] = []
         for start in range(0, len(texts), self._settings.batch_size):
-            vectors += self._embed_run(texts[start : start + self._settings.batch_size], start, refused)
+            vectors += self._embed_run(texts[start : start + self._settings.batch_size], start, refused, answered)
         if refused:
             raise self._texts_refused(refused)
         return self._of_one_dimension(vectors)
@@ -96,17 +96,23 @@ class OpenAIHttpEmbedder:
             if self._client is not None:
                 self._client.close()
 
-    def _embed_run(self, texts: Sequence[str], start: int, refused: list[dict[str, Any]]) -> list[list[float]]:
+    def _embed_run(
+        self, texts: Sequence[str], start: int, refused: list[dict[str, Any]], answered: Callable[[], None]
+    ) -> list[list[float]]:
         try:
-            return self._request(texts)
+            vectors = self._request(texts)
+            answered()
+            return vectors
         except _Refused as refusal:
+            answered()
             if len(texts) == 1:
                 if not refused:
                     self._probe(refusal)
                 refused.append({"index": start, "message": str(refusal)})
                 return []
         half = len(texts) // 2
-        return self._embed_run(texts[:half], start, refused) + self._embed_run(texts[half:], start + half, refused)
+        first = self._embed_run(texts[:half], start, refused, answered)
+        return first + self._embed_run(texts[half:], start + half, refused, answered)
 
     def _probe(self, refusal: _Refused) -> None:
         """Make sure that it is the text that is refused. A service that refuses any text is no fault of the text's."""
