@@ -24,7 +24,8 @@ _SHOWN_EACH = 4
 """With more partitions than this a line says how many they are; JSON lines have every position."""
 _BETWEEN = " | "
 _LEAST_DETAIL = 8
-_WORST_FIRST = ("retrying", "waiting", "standby", "starting", "running", "idle", "stopped")
+_TROUBLE = ("retrying", "waiting", "standby")
+"""The worst first. Workers in any other state keep their order, so that the line is calm."""
 
 
 class _Short(NamedTuple):
@@ -149,7 +150,8 @@ def _short(status: Status) -> _Short:
     if status.state == "running" and status.rate_per_s >= 1:
         head += f" {status.rate_per_s:,.0f}/s"
     rejected = f"{status.tally.rejected:,} rejected" if status.tally.rejected else ""
-    return _Short(_WORST_FIRST.index(status.state), head, printable(status.detail or rejected))
+    rank = _TROUBLE.index(status.state) if status.state in _TROUBLE else len(_TROUBLE)
+    return _Short(rank, head, printable(status.detail or rejected))
 
 
 def _together(workers: Iterable[_Short], width: int) -> str:
