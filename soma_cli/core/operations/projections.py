@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import cast
 from weakref import WeakKeyDictionary
 
 from soma_cli.core.errors import ServiceUnavailable, SomaError, TooManyRejects, UsageError, WaitTimedOut
@@ -109,7 +110,7 @@ def vector_indexer(
         text_pointers=settings.index.text_pointers,
         max_rejects_in_a_row=limit if bury else 0,
         bury=bury,
-        asks=bury and settings.embedder.via == "topics",
+        asks=cast(VectorIndex, index).versions if bury and settings.embedder.via == "topics" else None,
         alive=alive,
     )
 

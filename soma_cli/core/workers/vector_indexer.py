@@ -32,6 +32,10 @@ Refused = list[tuple[Record, InputRejected]]
 """Records whose dense vector is refused, and why; never cut to fit. Their text is indexed all the same."""
 
 
+Held = Callable[[Sequence[str]], dict[str, int]]
+"""The versions that the index has of these memories."""
+
+
 class FollowKv(Protocol):
     """Returns once kv has passed these ends of partitions; raises Behind where that is to be waited for."""
 
@@ -42,7 +46,8 @@ class VectorIndexer:
     """Projection into an index, or into the shadow of one.
 
     Only events that are still their memory's newest are indexed: for the others a later run does it. One that `asks`
-    has no embedder: it indexes the text at once, and asks for the vector on `embedding.requests`. `alive` is called
+    has no embedder: it indexes the text at once, and asks for the vector on `embedding.requests`; it is given how to
+    look up what the index has. `alive` is called
     while the embedder is at work on a run, after each of its answers.
     """
 
@@ -61,7 +66,7 @@ class VectorIndexer:
         text_pointers: Sequence[str] = (),
         max_rejects_in_a_row: int = 0,
         bury: bool = True,
-        asks: bool = False,
+        asks: Held | None = None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._log = log
@@ -94,7 +99,7 @@ class VectorIndexer:
         refused: Refused = []
         embeddings = self._embeddings(newest, refused)
         points = {state.id: self.point(state, embeddings.get(state.id)) for _, state in newest}
-        if self._asks:
+        if self._asks is not None:
             points = self._asked(points)
         if not refused:
             try:
@@ -109,11 +114,16 @@ class VectorIndexer:
     def _asked(self, points: dict[str, IndexPoint]) -> dict[str, IndexPoint]:
         """Index the texts and ask for their vectors; returns the points that need none.
 
-        The text comes first: written after its vector had come back, it would take that from the point again.
+        The text comes first: written after its vector had come back, it would take that from the point again. For the
+        same reason it is not written where the index has this version already, in a run that is delivered once more.
         """
+        assert self._asks is not None
         wanted = [p for p in points.values() if p.text.strip() and p.embedding is None and not p.deleted]
         if wanted:
-            self._index.write(wanted, self._topic_id, {})
+            held = self._asks([point.id for point in wanted])
+            missing = [point for point in wanted if held.get(point.id) != point.version]
+            if missing:
+                self._index.write(missing, self._topic_id, {})
             self._log.append([EmbeddingRequest(point.id, point.version, point.text).record() for point in wanted])
         asked = {point.id for point in wanted}
         return {id: point for id, point in points.items() if id not in asked}
