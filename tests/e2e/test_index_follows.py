@@ -10,7 +10,7 @@ import pytest
 
 from soma_cli.core.errors import ConfigurationError, TooManyRejects, ValueRefused
 from soma_cli.core.event import new_id
-from soma_cli.core.ports import PositionMismatch
+from soma_cli.core.ports import PositionMismatch, Run
 from soma_cli.core.record import EVENTS_TOPIC, NewRecord, Record
 from soma_cli.core.serialization import serialize
 from soma_cli.core.settings import EmbedderSettings, Settings, WorkerSettings
@@ -75,7 +75,7 @@ def test_a_run_that_starts_behind_the_position_is_refused(system: MemorySystem) 
         system.store(text=f"memory {number}")
     records: list[Record] = list(system.adapters.log.scan(EVENTS_TOPIC, 0, 2, 3))
     with pytest.raises(PositionMismatch) as mismatch:
-        system.indexer().process(0, 2, 3, records)
+        system.indexer().process([Run(0, 2, 3, records)])
     assert mismatch.value.stored == 0
     assert len(system.search("memory")) == 3
 
