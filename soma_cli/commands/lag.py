@@ -127,7 +127,7 @@ def _redrawn(look: Look, pause_s: float, count: int | None, partitions: bool) ->
     with Live(console=console(), auto_refresh=False) as live:
         for found in _reports(look, pause_s, count):
             if isinstance(found, ServiceUnavailable):
-                lines = [*drawn, *(f"soma: {printable(text)}" for text in (found.message, found.hint) if text)]
+                lines = [*drawn, f"soma: {printable(found.message)}", f"      {printable(found.hint)}".rstrip()]
             else:
                 report, lines = found, (drawn := _drawn(found, partitions))
             live.update(Text("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
