@@ -25,6 +25,7 @@ _JOINING_S = 0.01
 """A poll does not end when partitions are assigned, so the wait is cut into slices."""
 _OUT_OF_RANGE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 _REJOINS = {KafkaError._MAX_POLL_EXCEEDED, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}
+_PUT_OUT = {KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID}
 _NOT_OURS = {
     KafkaError.UNKNOWN_MEMBER_ID,
     KafkaError.ILLEGAL_GENERATION,
@@ -246,7 +247,7 @@ class KafkaConsumer:
     def _event(self, error: KafkaError, partition: int) -> None:
         if error.code() in _REJOINS:
             LOGGER.info("the group %s takes this member's partitions away: %s", self.group, error)
-        elif error.code() == KafkaError._FATAL:
+        elif error.code() in _PUT_OUT:
             self._put_out = error
         elif error.code() in _OUT_OF_RANGE and partition not in self._next:
             LOGGER.debug("%s/%d was not begun yet: %s", self.topic, partition, error)
@@ -325,7 +326,10 @@ class KafkaConsumer:
     # --- positions ---
 
     def commit(self, offsets: Mapping[int, int], rate_per_s: float | None = None) -> None:
-        """What the group refuses, because partitions have moved on, is no failure: the stored position is the truth."""
+        """What the group refuses, because partitions have moved on, is no failure: the stored position is the truth.
+
+        Raises ConfigurationError (`member_replaced`) like `poll`.
+        """
         mine = {number: offset for number, offset in offsets.items() if number in self._next}
         if not mine:
             return
@@ -341,6 +345,8 @@ class KafkaConsumer:
         if not bounded(lambda: self._commit(items, outcome), self.client.timeout_s):
             raise self.client.unreachable(self.trouble, f"committing offsets of {self.group}")
         for error in outcome:
+            if error.args[0].code() in _PUT_OUT:
+                raise self._replaced(error.args[0]) from error  # to try again would be for ever
             if error.args[0].code() not in _NOT_OURS:
                 raise self.client.error(error, self.trouble, f"committing offsets of {self.group}") from error
             LOGGER.debug("not committed: %s", error)
