@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from soma_cli.bench.cluster import consume, kv, reads, rebuild, two_workers, visible, worker_process, writes
+from soma_cli.bench.cluster import consume, kv, reads, rebuild, visible, worker_process, writes
 from soma_cli.bench.cluster.sizes import LARGE, SMALL
 from soma_cli.bench.comparison import Benchmark
 
@@ -22,7 +22,6 @@ CLUSTER: dict[str, Benchmark] = {
     "one-by-one": kv.one_by_one,
     "follow-0.2k": partial(kv.follow, size=SMALL),
     "follow": kv.follow,
-    "follow-two": two_workers.follow,
     "follow-10k": partial(kv.follow, size=LARGE),
     "visible-500": partial(visible.visible, rate=500),
     "visible-2000": partial(visible.visible, rate=2000, target_ms=50.0),
