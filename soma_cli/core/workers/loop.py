@@ -31,7 +31,7 @@ from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Ta
 from soma_cli.core.workers.rate import Rate, pause_s
 
 _POLL_S = 0.5
-_COMMIT_EVERY_S, _COMMIT_BUSY_EVERY_S = 1.0, 5.0
+_COMMIT_EVERY_S = 1.0
 _TELL_LAG_EVERY_S = 5.0
 _LOOK_BACK_EVERY_S = 5.0
 WORTH_TELLING_S = 1.0
@@ -224,7 +224,7 @@ class Worker:
             self._rest()
         if time.monotonic() - self._looked_back_at > _LOOK_BACK_EVERY_S:
             self._look_back()
-        if time.monotonic() - self._committed_at > (_COMMIT_BUSY_EVERY_S if runs else _COMMIT_EVERY_S):
+        if time.monotonic() - self._committed_at > _COMMIT_EVERY_S:
             self._commit()
         if self._observer is not UNOBSERVED and time.monotonic() - self._lag_told_at > _TELL_LAG_EVERY_S:
             self._lag_told_at = time.monotonic()
