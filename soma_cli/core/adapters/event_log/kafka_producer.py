@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -141,8 +141,7 @@ class KafkaAppender:
         limits: dict[str, tuple[int, bool]] = {}
         for number, record in enumerate(records):
             if record.topic not in limits:
-                self._uncertain_is_false(record.topic)
-                config = self._cluster.config(record.topic)
+                config = self._config(record.topic)
                 compacted = "compact" in config.get("cleanup.policy", "")
                 limits[record.topic] = int(config.get("max.message.bytes", PRODUCER_BYTES)), compacted
             most, keyed = limits[record.topic]
@@ -161,10 +160,11 @@ class KafkaAppender:
             for number, (topic, key, _, _, chosen) in enumerate(records)
         ]
 
-    def _uncertain_is_false(self, topic: str) -> None:
+    def _config(self, topic: str) -> Mapping[str, str]:
         """The brokers are asked before anything is sent: where they do not answer, nothing was."""
         try:
             self._cluster.known(topic)
+            return self._cluster.config(topic)
         except ServiceUnavailable as error:
             error.details["uncertain"] = False
             raise
