@@ -234,6 +234,8 @@ class Worker:
     def _look_back(self) -> None:
         """A store that was put back is caught up also where no new event shows that it is behind."""
         self._looked_back_at = time.monotonic()
+        if not self._log.follows_itself:
+            self._committed = {}  # a group that moves refuses commits without a word: what it refused is made again
         self._retrying(lambda: self._check_same_topic(anew=True))
         if self._source.copies or self._source.topic != EVENTS_TOPIC:  # what a group keeps is behind all the time
             return
