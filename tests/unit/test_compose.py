@@ -190,13 +190,7 @@ def test_the_command_is_one_that_soma_takes(name: str) -> None:
     parser: Any = typer.main.get_command(app)
     if command == "--help":
         return
-    if "--metrics-port" in arguments and not _has_metrics_port(parser):
-        pytest.xfail("this version's workers do not serve metrics yet")
     parser.commands[command].make_context(command, list(arguments)).close()
-
-
-def _has_metrics_port(parser: Any) -> bool:
-    return any("--metrics-port" in option.opts for option in parser.commands["consume"].params)
 
 
 def test_every_projection_has_its_worker() -> None:
