@@ -35,6 +35,7 @@ from soma_cli.core.ports.log import (
     Run,
     nothing_to_do,
 )
+from soma_cli.core.ports.registry import Opinion, RegisteredSchema, SchemaRegistry
 from soma_cli.core.ports.setup import Provisioned
 from soma_cli.core.ports.store import (
     Access,
@@ -72,12 +73,15 @@ __all__ = [
     "IndexShadow",
     "JournalEntry",
     "MemoryStore",
+    "Opinion",
     "PartitionOf",
     "PointSummary",
     "PositionMismatch",
     "Provisioned",
+    "RegisteredSchema",
     "Revoked",
     "Run",
+    "SchemaRegistry",
     "SearchMode",
     "StoreShadow",
     "VectorIndex",
