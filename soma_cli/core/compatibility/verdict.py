@@ -39,7 +39,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """A part of a schema that the checker could neither prove nor break. `pointer` points into the schema that has it."""
+    """What the checker could neither prove nor break. `pointer` points into the schema that has it."""
 
     pointer: str
     message: str
