@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from soma_cli.core.errors import ConfigurationError, LogReplaced
@@ -188,10 +189,11 @@ class Adapters:
             return self._embedder[0]
 
     def close(self) -> None:
-        with self._guard:
+        """Every adapter is closed, also after one that could not be; what it raised is raised at the end."""
+        with self._guard, ExitStack() as last_first:
             embedder = self._embedder[0] if self._embedder else None
             cache = self._cache[0] if self._cache else None
-            for adapter in (self._index, embedder, cache, self._store, self._log):
+            for adapter in (self._log, self._store, cache, embedder, self._index):
                 if adapter is not None:
-                    adapter.close()
+                    last_first.callback(adapter.close)
             self._log = self._store = self._index = self._cache = self._embedder = None
