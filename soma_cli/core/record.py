@@ -41,7 +41,17 @@ class Position:
         return cls(found[1], int(found[2]), int(found[3]))
 
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]
+"""In order; a name may come again, and a value may be null."""
+
+
+_MOST_DIGITS = 18
+"""Of a number in a header: Python refuses to parse thousands of them, and JSON has 64 bits for it."""
+
+
+def header_number(value: bytes | None) -> int | None:
+    """The number that a header's value tells; None where it is none, or longer than any that soma writes."""
+    return int(value) if value is not None and value.isdigit() and len(value) <= _MOST_DIGITS else None
 
 
 class NewRecord(NamedTuple):
@@ -71,5 +81,5 @@ class Record(NamedTuple):
         return Position(self.topic, self.partition, self.offset)
 
     def header(self, name: str) -> bytes | None:
-        """The last header of that name."""
+        """The value of the last header of that name; None also where it is null."""
         return next((value for key, value in reversed(self.headers) if key == name), None)

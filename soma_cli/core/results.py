@@ -254,7 +254,7 @@ class Letter:
     value: Any
     pointer: str | None
     key: str | None
-    headers: list[dict[str, str]]
+    headers: list[dict[str, str | None]]
 
 
 @dataclass(slots=True)

@@ -167,7 +167,7 @@ NASTY = [
     NewRecord(EVENTS_TOPIC, b"", b""),
     NewRecord(EVENTS_TOPIC, b"null", None),
     NewRecord(EVENTS_TOPIC, b"big", bytes(range(256)) * 2000),
-    NewRecord(EVENTS_TOPIC, b"h", b"x", (("a", b"1"), ("b", b"\x00\xff"), ("a", b""), ("ü ", b"3"))),
+    NewRecord(EVENTS_TOPIC, b"h", b"x", (("a", b"1"), ("b", b"\x00\xff"), ("a", b""), ("a", None), ("ü ", b"3"))),
 ]
 
 

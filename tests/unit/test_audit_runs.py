@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from soma_cli.core.eventing.audit import audit_gap, audit_record, runs_of, unaudited
+from soma_cli.core.eventing.audit import audit_gap, audit_record, runs_of, source_of, unaudited
 from soma_cli.core.ports import Bounds, Consumer, EventLog, Run
 from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, Record
 from soma_cli.core.settings import WorkerSettings
@@ -53,6 +53,15 @@ def test_what_is_compacted_away_while_the_audit_is_read_is_not_lost() -> None:
         read += [record.offset for record in run.records]
         log.horizon = min(log.horizon + 3, 10)
     assert read == list(range(10))
+
+
+@pytest.mark.parametrize("name", ["soma-source-offset", "soma-source-appended-at"])
+@pytest.mark.parametrize("number", [b"9" * 5000, b"", b"-1", None])
+def test_what_names_no_offset_or_time_is_no_audit_record(name: str, number: bytes | None) -> None:
+    copy = audit_record(Record(EVENTS_TOPIC, 0, 7, 8, b"k", b"v"), "topic")
+    record = Record(AUDIT_TOPIC, 0, 0, 0, copy.key, copy.value, copy.headers)
+    assert source_of(record) is not None
+    assert source_of(record._replace(headers=(*copy.headers, (name, number)))) is None
 
 
 def test_what_is_young_is_read_from_the_log_itself() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from soma_cli.core.ports import EventLog, Run
-from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, NewRecord, Record
+from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, NewRecord, Record, header_number
 
 _OFFSET, _TOPIC_ID, _APPENDED_AT = "soma-source-offset", "soma-source-topic-id", "soma-source-appended-at"
 _OURS = frozenset((_OFFSET, _TOPIC_ID, _APPENDED_AT))
@@ -41,13 +41,12 @@ def audit_record(record: Record, topic_id: str) -> NewRecord:
 
 def source_of(record: Record) -> Audited | None:
     """What an audit record is the copy of; None where another writer made it."""
-    offset, topic_id, appended_at = (record.header(name) for name in (_OFFSET, _TOPIC_ID, _APPENDED_AT))
-    if not (offset and topic_id and appended_at and offset.isdigit() and appended_at.isdigit()):
+    offset, appended_at = (header_number(record.header(name)) for name in (_OFFSET, _APPENDED_AT))
+    topic_id = record.header(_TOPIC_ID)
+    if offset is None or appended_at is None or not topic_id:
         return None
     headers = tuple(header for header in record.headers if header[0] not in _OURS)
-    source = Record(
-        EVENTS_TOPIC, record.partition, int(offset), int(appended_at), record.key, record.value, headers
-    )  # fmt: skip
+    source = Record(EVENTS_TOPIC, record.partition, offset, appended_at, record.key, record.value, headers)
     return Audited(topic_id.decode(errors="replace"), source)
 
 

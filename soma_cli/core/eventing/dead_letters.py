@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from soma_cli.core.errors import InputRejected, UsageError
 from soma_cli.core.instants import format_instant, now_us
 from soma_cli.core.ports import EventLog
-from soma_cli.core.record import DEAD_LETTER_TOPIC, NewRecord, Position, Record
+from soma_cli.core.record import DEAD_LETTER_TOPIC, NewRecord, Position, Record, header_number
 
 logger = logging.getLogger("soma")
 
 ATTEMPTS_HEADER = "soma-attempts"
 _ORIGINAL = "original."
-_MOST_DIGITS = 18
-"""Of a number in a header: Python refuses to parse thousands of them, and JSON has 64 bits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ def attempts_of(record: Record) -> int:
 
 def letter(worker: str, source: Record, error: InputRejected, attempts: int) -> NewRecord:
     """The letter of a record that failed `attempts` times by now."""
-    headers = [
+    headers: list[tuple[str, bytes | None]] = [
         ("soma-worker", worker.encode()),
         ("soma-source", str(source.position).encode()),
         ("soma-appended-at", str(source.appended_at).encode()),
@@ -107,7 +105,7 @@ def _records(log: EventLog, key: bytes | None = None) -> Iterator[Record]:
 
 def parse_letter(record: Record) -> DeadLetter:
     """Tolerant of letters that other writers made: what a header does not tell is said to be unknown."""
-    headers = dict(record.headers)
+    headers = {name: value for name, value in record.headers if value is not None}
     position = _position(headers.get("soma-source"), record.position)
     source = Record(
         position.topic,
@@ -136,7 +134,8 @@ def _text(headers: dict[str, bytes], name: str, default: str) -> str:
 
 
 def _number(header: bytes | None, default: int) -> int:
-    return int(header) if header is not None and header.isdigit() and len(header) <= _MOST_DIGITS else default
+    found = header_number(header)
+    return default if found is None else found
 
 
 def _position(header: bytes | None, default: Position) -> Position:

@@ -41,9 +41,13 @@ def shown(found: DeadLetter) -> Letter:
         value_base64=None if value is None else base64.b64encode(value).decode(),
         value=_json(value),
         pointer=found.pointer,
-        key=None if key is None else key.decode(errors="replace"),
-        headers=[{"key": name, "value": raw.decode(errors="replace")} for name, raw in found.source.headers],
+        key=_shown_text(key),
+        headers=[{"key": name, "value": _shown_text(raw)} for name, raw in found.source.headers],
     )
+
+
+def _shown_text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode(errors="replace")
 
 
 def _json(value: bytes | None) -> Any:

@@ -25,7 +25,7 @@ from tests.e2e.cluster_servers.projections import (
 )
 
 PARTITIONS = 3
-HEADERS = [("trace", b"\x00\xff"), ("trace", b"again"), ("empty", b"")]
+HEADERS = [("trace", b"\x00\xff"), ("trace", b"again"), ("empty", b""), ("null", None)]
 
 
 def event(id: str, **fields: Any) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def test_each_lands_in_the_dead_letters_as_it_was_and_its_neighbours_are_applied
             letter = letters[None if value is None else base64.b64encode(value).decode()]
             assert (letter["code"], letter["key"], letter["worker"]) == (code, (key or b"").decode(), "kv")
             assert [(item["key"], item["value"]) for item in letter["headers"]] == [
-                (name, content.decode(errors="replace")) for name, content in HEADERS
+                (name, None if content is None else content.decode(errors="replace")) for name, content in HEADERS
             ]
         assert [entry["outcome"] for entry in cluster.json("history", good[0])] == ["applied"]
     assert worker.terminated() == 0

@@ -144,5 +144,5 @@ def as_record(message: Message, topic: str, partition: int, offset: int) -> Reco
         message.timestamp()[1] * 1000,
         message.key(),
         message.value(),
-        () if headers is None else tuple((name, value or b"") for name, value in headers),
+        () if headers is None else tuple(headers),
     )

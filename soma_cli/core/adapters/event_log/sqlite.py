@@ -313,8 +313,10 @@ def _packed(headers: Headers) -> bytes | None:
     """Headers are an ordered list, repeats allowed; their values are bytes, hence the base64."""
     if not headers:
         return None
-    return orjson.dumps([(name, base64.b64encode(value).decode()) for name, value in headers])
+    return orjson.dumps(
+        [(name, None if value is None else base64.b64encode(value).decode()) for name, value in headers]
+    )
 
 
 def _unpacked(headers: bytes) -> Headers:
-    return tuple((name, base64.b64decode(value)) for name, value in orjson.loads(headers))
+    return tuple((name, None if value is None else base64.b64decode(value)) for name, value in orjson.loads(headers))
