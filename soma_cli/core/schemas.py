@@ -1,12 +1,38 @@
-"""The JSON Schemas that ship with soma: `schemas/` of the source tree, `soma_cli/schemas/` of an installed wheel."""
+"""Where JSON Schemas lie: the folder that is meant, and the names of the files in it.
+
+    schemas/NAME.json                 the working version of a schema
+    schemas/versions/NAME/1.json ...  its released versions, which never change
+    schemas/versions/NAME/mode        the compatibility mode of the schema, where it is not BACKWARD
+
+Those that ship with soma are in `schemas/` of the source tree, `soma_cli/schemas/` of an installed wheel.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from soma_cli.core.errors import NotFound
+from soma_cli.core.errors import InputRejected, NotFound, UsageError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_WORKING = re.compile(rf"({_NAME.pattern})\.json")
+_RELEASED = re.compile(rf"versions/({_NAME.pattern})/([1-9][0-9]{{0,8}})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaFolder:
+    """A folder of schemas. `origin`: asked for, or `./schemas` of the working directory, or what ships with soma."""
+
+    path: Path
+    origin: Literal["asked", "here", "shipped"]
+
+    @property
+    def description(self) -> str:
+        return f"{self.path}, which ships with soma" if self.origin == "shipped" else str(self.path)
 
 
 def schemas_folder() -> Path:
@@ -15,13 +41,69 @@ def schemas_folder() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "schemas"
 
 
+def find_folder(asked: Path | None = None) -> SchemaFolder:
+    """The folder that is meant. Raises UsageError where the one that was asked for is none."""
+    if asked is not None:
+        if not asked.is_dir():
+            raise UsageError(
+                f"{asked} is not a folder of schemas",
+                hint="give --schemas the folder that holds NAME.json, or set registry.folder",
+            )
+        return SchemaFolder(asked, "asked")
+    here = Path("schemas")
+    return SchemaFolder(here, "here") if here.is_dir() else SchemaFolder(schemas_folder(), "shipped")
+
+
+def working_path(name: str) -> str:
+    """Path of a schema's working version in its folder. Raises InputRejected for what can be no schema's name."""
+    return f"{check_name(name)}.json"
+
+
+def released_path(name: str, version: int) -> str:
+    return f"versions/{check_name(name)}/{version}.json"
+
+
+def mode_path(name: str) -> str:
+    return f"versions/{check_name(name)}/mode"
+
+
+def check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InputRejected(
+            f"{name!r} can be no schema's name in a folder",
+            hint="use letters, digits, `_`, and after the first also `.`, `-`",
+            code="schema_name",
+        )
+    return name
+
+
+def working_names(paths: Iterable[str]) -> list[str]:
+    """The schemas that have a working version among the paths of a folder, sorted."""
+    return sorted(found[1] for path in paths if (found := _WORKING.fullmatch(path)))
+
+
+def released_versions(paths: Iterable[str]) -> dict[str, list[int]]:
+    """The released versions among the paths of a folder, oldest first, by schema."""
+    versions: dict[str, list[int]] = {}
+    for found in filter(None, map(_RELEASED.fullmatch, paths)):
+        versions.setdefault(found[1], []).append(int(found[2]))
+    return {name: sorted(versions[name]) for name in sorted(versions)}
+
+
 def schema_names() -> list[str]:
-    return sorted(path.stem for path in schemas_folder().glob("*.json"))
+    """The shipped ones."""
+    return working_names(path.name for path in schemas_folder().glob("*.json"))
 
 
 def schema_text(name: str) -> str:
     """The file of one schema, as shipped. Raises NotFound with the names there are."""
     path = schemas_folder() / f"{name}.json"
     if name not in schema_names():
-        raise NotFound(f"there is no schema {name!r}", hint=f"the schemas are: {', '.join(schema_names())}")
+        raise no_such_schema(name, schema_names())
     return path.read_text(encoding="utf-8")
+
+
+def no_such_schema(name: str, names: Iterable[str], where: str = "") -> NotFound:
+    there = ", ".join(names)
+    hint = f"the schemas are: {there}" if there else "give the folder of the schemas with --schemas"
+    return NotFound(f"there is no schema {name!r}{where and f' in {where}'}", hint=hint)
