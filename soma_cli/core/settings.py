@@ -215,9 +215,48 @@ class EmbedderSettings:
 class RegistrySettings:
     kind: Literal["files", "confluent_http"] = field(
         default="files",
-        metadata=about("Where the schemas are registered; `confluent_http` is not in this version."),
+        metadata=about("Where the schemas are registered; `confluent_http` is what the cluster profile takes."),
     )
-    url: str | None = field(default=None, repr=False, metadata=address("Address of the registry (confluent_http)."))
+    folder: Path | None = field(
+        default=None,
+        metadata=about(
+            "Folder of the schemas and, with `files`, of their versions; null means `./schemas` where there is one, "
+            "else what ships with soma."
+        ),
+    )
+    url: str | None = field(
+        default=None,
+        repr=False,
+        metadata=address("Address of the registry's API as Confluent's has it (confluent_http)."),
+    )
+    username: str | None = field(default=None, metadata=about("User name (confluent_http)."))
+    password: str | None = field(default=None, repr=False, metadata=about("Password (confluent_http).", secret=True))
+    token: str | None = field(
+        default=None, repr=False, metadata=about("Bearer token, in place of user name and password.", secret=True)
+    )
+    ca_file: Path | None = field(
+        default=None, metadata=about("PEM file of the authorities to trust; null means those of the system.")
+    )
+    cert_file: Path | None = field(default=None, metadata=about("PEM file of the client's certificate."))
+    key_file: Path | None = field(
+        default=None, metadata=about("PEM file of the client's private key; null means that of `cert_file`.")
+    )
+    timeout_s: float = field(default=5.0, metadata=about("Seconds that a request may take (confluent_http).", above=0))
+    validate: Literal["none", "latest"] = field(
+        default="none",
+        metadata=about(
+            "Whether producers check events against the registry's latest `memory.event` too; what ships with soma "
+            "always holds."
+        ),
+    )
+    refresh_s: float = field(
+        default=60.0,
+        metadata=about(
+            "Seconds that a producer goes by its copy of the registry's schema before it asks again; 0 means that "
+            "every process asks.",
+            minimum=0,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

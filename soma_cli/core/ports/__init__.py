@@ -35,7 +35,7 @@ from soma_cli.core.ports.log import (
     Run,
     nothing_to_do,
 )
-from soma_cli.core.ports.registry import Opinion, RegisteredSchema, SchemaRegistry
+from soma_cli.core.ports.registry import DEFAULT_MODE, Opinion, RegisteredSchema, SchemaRegistry, same_schema
 from soma_cli.core.ports.setup import Provisioned
 from soma_cli.core.ports.store import (
     Access,
@@ -50,6 +50,7 @@ from soma_cli.core.ports.store import (
 )
 
 __all__ = [
+    "DEFAULT_MODE",
     "Access",
     "Appended",
     "Applied",
@@ -86,4 +87,5 @@ __all__ = [
     "StoreShadow",
     "VectorIndex",
     "nothing_to_do",
+    "same_schema",
 ]

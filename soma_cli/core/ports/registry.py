@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple, Protocol
 
 from soma_cli.core.compatibility import Mode
@@ -24,11 +25,36 @@ class Opinion(NamedTuple):
     messages: list[str]
 
 
+DEFAULT_MODE = Mode.BACKWARD
+"""The mode of a subject that soma registers first, and whose registry asks for nothing."""
+
+
+def same_schema(text: str, other: str) -> bool:
+    """Whether two texts are the same JSON, whatever their spaces and the order of their keys."""
+    return text == other or _canonical(text) == _canonical(other)
+
+
+def _canonical(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except (ValueError, RecursionError):
+        return text
+
+
 class SchemaRegistry(Protocol):
-    """Versions of schemas by subject. A version, once registered, never changes.
+    """Versions of schemas by subject, numbered upwards from 1.
+
+    - versions_never_change: what was registered is read back as it was written, and keeps its number.
+    - the_same_schema_is_one_version: registered again, also with other spaces or order of keys, it is not added; the
+      version that has it is returned.
+    - a_mode_belongs_to_one_subject: it is kept until it is set again, and can be set before there is a version.
 
     Every method may raise ServiceUnavailable (try again) and ConfigurationError (do not).
     """
+
+    def where(self) -> str:
+        """What the registry is called in messages: its address without a password, or its folder."""
+        ...
 
     def subjects(self) -> list[str]:
         """Names of what is registered, sorted."""
@@ -38,9 +64,13 @@ class SchemaRegistry(Protocol):
         """All versions, oldest first; empty where there is no such subject."""
         ...
 
+    def latest(self, subject: str) -> RegisteredSchema | None:
+        """The last version, by one request where a server is asked; None where there is no such subject."""
+        ...
+
     def register(self, subject: str, text: str) -> RegisteredSchema:
-        """Add a version. The same schema (as JSON, whatever its spaces and order of keys) is not added twice: the
-        version that has it is returned. Raises InputRejected where the registry refuses it."""
+        """Add a version. Raises InputRejected where the registry refuses it (code `registry_incompatible` where it
+        says that the versions break)."""
         ...
 
     def mode(self, subject: str) -> Mode:
