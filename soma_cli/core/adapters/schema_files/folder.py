@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class FolderFiles:
     def read(self, path: str) -> bytes:
         shown = self.shown(path)
         try:
-            with (self._folder / path).open("rb", opener=_without_waiting) as file:
-                data: bytes = file.read(MAX_SCHEMA_BYTES + 1)
+            with os.fdopen(_opened(self._folder / path), "rb") as file:
+                data = file.read(MAX_SCHEMA_BYTES + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise NotFound(f"there is no file {shown}", hint="check the path", code="no_such_file") from error
         except OSError as error:
@@ -43,11 +44,9 @@ class FolderFiles:
         return str(self._folder / path)
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """Opens regular files only: a pipe would be waited for, a device may never end."""
-    import os
-
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
+def _opened(path: Path) -> int:
+    """Regular files only: a pipe would be waited for, and a device may never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(None, "not a regular file")

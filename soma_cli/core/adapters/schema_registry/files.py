@@ -28,11 +28,18 @@ class FilesRegistry:
     def __init__(self, folder: SchemaFolder) -> None:
         self._folder = folder
 
+    def where(self) -> str:
+        return str(self._folder.path / "versions")
+
     def subjects(self) -> list[str]:
         return list(self._released())
 
     def versions(self, subject: str) -> list[RegisteredSchema]:
         return [self._version(subject, number) for number in self._released().get(subject, [])]
+
+    def latest(self, subject: str) -> RegisteredSchema | None:
+        numbers = self._released().get(subject)
+        return self._version(subject, numbers[-1]) if numbers else None
 
     def register(self, subject: str, text: str) -> RegisteredSchema:
         canonical = _canonical(text)
@@ -80,14 +87,14 @@ class FilesRegistry:
     def _version(self, subject: str, number: int) -> RegisteredSchema:
         path = self._folder.path / released_path(subject, number)
         with _reading(path):
-            return RegisteredSchema(subject, number, None, path.read_text(encoding="utf-8"))
+            return RegisteredSchema(subject, number, None, path.read_bytes().decode())
 
     def _write_new(self, name: str, text: str) -> bool:
         """Whether the file was made: False where another process was faster."""
         path = self._folder.path / name
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = _written(path, text if text.endswith("\n") else f"{text}\n")
+            temporary = _written(path, text)
             try:
                 os.link(temporary, path)
             except FileExistsError:
@@ -113,7 +120,7 @@ def _canonical(text: str) -> bytes:
 def _written(path: Path, text: str) -> Path:
     """A file beside `path` that has the text, on the disk."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
+    with temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
