@@ -9,8 +9,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from soma_cli.core.errors import ConfigurationError, LogReplaced
-from soma_cli.core.ports import Cache, Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
+from soma_cli.core.ports import (
+    Cache,
+    Embedder,
+    EventLog,
+    IndexIdentity,
+    MemoryStore,
+    SchemaFiles,
+    SchemaRegistry,
+    VectorIndex,
+)
 from soma_cli.core.results import Finding
+from soma_cli.core.schemas import find_folder
 from soma_cli.core.settings import Settings
 from soma_cli.core.workers.observation import Metrics
 
@@ -109,6 +119,24 @@ def open_embedder(settings: Settings) -> Embedder | None:
 
         return OpenAIHttpEmbedder(settings.embedder)
     raise _not_yet("embedder.kind", settings.embedder.kind)
+
+
+def open_released(settings: Settings) -> SchemaRegistry:
+    """The versions that are released in the folder of schemas, whatever the registry's kind."""
+    from soma_cli.core.adapters.schema_registry.files import FilesRegistry
+
+    return FilesRegistry(find_folder(settings.registry.folder))
+
+
+def open_schema_files(folder: Path, revision: str | None = None) -> SchemaFiles:
+    """Schema files as they are, or as they were in a revision of the git repository around them."""
+    if revision is not None:
+        from soma_cli.core.adapters.schema_files.git import RevisionFiles
+
+        return RevisionFiles(folder, revision)
+    from soma_cli.core.adapters.schema_files.folder import FolderFiles
+
+    return FolderFiles(folder)
 
 
 def open_metrics_server(settings: Settings, port: int, checks: Mapping[str, Callable[[], object]]) -> Metrics:

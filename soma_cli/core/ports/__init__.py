@@ -36,6 +36,7 @@ from soma_cli.core.ports.log import (
     nothing_to_do,
 )
 from soma_cli.core.ports.registry import DEFAULT_MODE, Opinion, RegisteredSchema, SchemaRegistry, same_schema
+from soma_cli.core.ports.schema_files import SchemaFiles
 from soma_cli.core.ports.setup import Provisioned
 from soma_cli.core.ports.store import (
     Access,
@@ -82,6 +83,7 @@ __all__ = [
     "RegisteredSchema",
     "Revoked",
     "Run",
+    "SchemaFiles",
     "SchemaRegistry",
     "SearchMode",
     "StoreShadow",

@@ -11,15 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import orjson
-
 from soma_cli.core.compatibility import Mode
 from soma_cli.core.errors import ConfigurationError, InputRejected, UsageError
-from soma_cli.core.ports.registry import Opinion, RegisteredSchema
+from soma_cli.core.ports.registry import DEFAULT_MODE, Opinion, RegisteredSchema, same_schema
 from soma_cli.core.schemas import SchemaFolder, mode_path, released_path, released_versions
-from soma_cli.core.serialization import deserialize
-
-DEFAULT_MODE = Mode.BACKWARD
 
 
 class FilesRegistry:
@@ -42,12 +37,11 @@ class FilesRegistry:
         return self._version(subject, numbers[-1]) if numbers else None
 
     def register(self, subject: str, text: str) -> RegisteredSchema:
-        canonical = _canonical(text)
         self._check_writable()
         while True:
             there = self.versions(subject)
             for version in reversed(there):
-                if _canonical(version.text) == canonical:
+                if same_schema(version.text, text):
                     return version
             number = there[-1].version + 1 if there else 1
             if self._write_new(released_path(subject, number), text):
@@ -110,11 +104,6 @@ class FilesRegistry:
                 f"the schemas in {self._folder.path} ship with soma, and are not released here",
                 hint="give the folder of your own schemas with --schemas, or set registry.folder",
             )
-
-
-def _canonical(text: str) -> bytes:
-    """The same for the same JSON, whatever its spaces and the order of its keys. Raises NotJson."""
-    return orjson.dumps(deserialize(text), option=orjson.OPT_SORT_KEYS)
 
 
 def _written(path: Path, text: str) -> Path:
