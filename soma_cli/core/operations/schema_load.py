@@ -1,0 +1,94 @@
+"""A schema from its file: read, made self-contained, and known to be one before anything is compared with it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from soma_cli.core.compatibility import refused_schema
+from soma_cli.core.errors import InputRejected, NotJson
+from soma_cli.core.operations.schema_bundle import bundle, is_remote
+from soma_cli.core.ports import SchemaFiles
+from soma_cli.core.serialization import deserialize
+
+Fetch = Callable[[str], bytes]
+"""What an address answers; given only where the caller allows that anything is fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSchema:
+    """A draft-07 schema that stands alone. `text` is its file, or what was made of it and the files it refers to."""
+
+    name: str
+    shown: str
+    document: Any
+    text: str
+
+
+def load_schema(files: SchemaFiles, path: str, fetch: Fetch | None = None) -> LoadedSchema:
+    """Raises NotFound, UsageError; NotJson or InputRejected for what is no schema, or refers to what it may not."""
+    texts: dict[str, str] = {}
+
+    def read(place: str) -> Any:
+        texts[place] = _text(files, place, fetch)
+        return _parsed(texts[place], _shown(files, place))
+
+    document = bundle(path, read)
+    shown = files.shown(path)
+    text = texts[path] if len(texts) == 1 else orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
+    return LoadedSchema(posixpath.basename(path).removesuffix(".json"), shown, checked(document, shown), text)
+
+
+def parse_schema(name: str, text: str, shown: str) -> LoadedSchema:
+    """A schema from a registry. Raises NotJson, InputRejected."""
+    return LoadedSchema(name, shown, checked(_parsed(text, shown), shown), text)
+
+
+def checked(document: Any, shown: str) -> Any:
+    """The document. Raises InputRejected where it is no schema that can be compared; the message says of which file."""
+    try:
+        refused_schema(document)
+    except InputRejected as error:
+        error.message = f"{shown}: {error.message}"
+        raise
+    return document
+
+
+def _text(files: SchemaFiles, place: str, fetch: Fetch | None) -> str:
+    if not is_remote(place):
+        data = files.read(place)
+    elif fetch is None:
+        raise InputRejected(
+            f"the schema refers to {place}, and nothing is fetched from elsewhere",
+            hint="save it beside the schema and refer to the file, or allow it with --allow-remote",
+            code="remote_ref",
+        )
+    else:
+        data = fetch(place)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise NotJson(f"{_shown(files, place)} is not UTF-8", hint="write it as JSON in UTF-8") from error
+
+
+def _parsed(text: str, shown: str) -> Any:
+    try:
+        document = deserialize(text)
+    except NotJson as error:
+        error.message = f"{shown}: {error.message}"
+        raise
+    if isinstance(document, dict | bool):
+        return document
+    raise InputRejected(
+        f"{shown} holds no JSON Schema: it is neither an object nor true or false",
+        hint='write an object like {"type": "object"}',
+        code="not_a_schema",
+    )
+
+
+def _shown(files: SchemaFiles, place: str) -> str:
+    return place if is_remote(place) else files.shown(place)
