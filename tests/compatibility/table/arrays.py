@@ -1,0 +1,152 @@
+"""items in both forms, additionalItems, contains, uniqueItems, minItems, maxItems."""
+
+from __future__ import annotations
+
+from tests.compatibility.pair import NOTHING, Row
+
+_ARRAY = {"type": "array"}
+_STRING = {"type": "string"}
+_INTEGER = {"type": "integer"}
+
+ARRAYS = [
+    Row("minItems appears", _ARRAY, _ARRAY | {"minItems": 1}, []),
+    Row("maxItems shrinks", {"maxItems": 2}, {"maxItems": 1}, [0, 0]),
+    Row("maxItems without a type", {"maxItems": 1}, _ARRAY | {"maxItems": 1}, 1),
+    Row("no number of items is left", _ARRAY | {"minItems": 2, "maxItems": 1}, False),
+    Row("the empty array", _ARRAY | {"maxItems": 0}, {"const": []}),
+    Row("items appear", _ARRAY, _ARRAY | {"items": _STRING}, [1]),
+    Row("items widen", {"items": _INTEGER}, {"items": {"type": "number"}}, NOTHING, [0.5]),
+    Row("items true", _ARRAY, _ARRAY | {"items": True}),
+    Row("items false is empty", _ARRAY | {"items": False}, {"const": []}),
+    Row("items false and minItems", _ARRAY | {"items": False, "minItems": 1}, False),
+    Row("items that cannot be", _ARRAY | {"items": {"type": "string", "minLength": 2, "maxLength": 1}}, {"const": []}),
+    Row("no items: their schema is moot", _ARRAY | {"maxItems": 0, "items": _STRING}, _ARRAY | {"maxItems": 0}),
+    Row("a tuple", {"items": [_STRING, _INTEGER]}, {"items": [_STRING]}, NOTHING, ["", ""]),
+    Row("a tuple may be short", _ARRAY | {"items": [_STRING]}, _ARRAY | {"minItems": 1}, [], [1]),
+    Row("a tuple within items", {"items": [_STRING], "additionalItems": _STRING}, {"items": _STRING}),
+    Row("a tuple, the rest is open", {"items": [_STRING]}, {"items": _STRING}, ["", 1]),
+    Row("a tuple, closed", {"items": [_STRING], "additionalItems": False}, {"maxItems": 1}, NOTHING, [1]),
+    Row("a tuple, closed, as items", {"items": [_STRING], "additionalItems": False}, {"items": _STRING, "maxItems": 1}),
+    Row(
+        "a tuple grows, closed",
+        {"items": [_STRING], "additionalItems": False},
+        {"items": [_STRING, _INTEGER], "additionalItems": False},
+        NOTHING,
+        ["", 1],
+    ),
+    Row("a tuple grows, open", {"items": [_STRING]}, {"items": [_STRING, _INTEGER]}, ["", ""]),
+    Row("the same position another type", {"items": [_STRING, _INTEGER]}, {"items": [_INTEGER, _STRING]}, [""], [0]),
+    Row("a position that cannot be ends it", {"items": [True, False]}, {"maxItems": 1}),
+    Row("a position that cannot be, with minItems", _ARRAY | {"items": [True, False], "minItems": 2}, False),
+    Row("additionalItems beside one items", {"items": _STRING, "additionalItems": False}, {"items": _STRING}),
+    Row("additionalItems alone", {"additionalItems": False}, {}),
+    Row("a rest narrowed", {"items": [True], "additionalItems": _INTEGER}, {"items": [True]}, NOTHING, [0, ""]),
+    Row("contains appears", _ARRAY, _ARRAY | {"contains": {"const": 1}}, []),
+    Row("contains and not empty", _ARRAY | {"contains": True}, _ARRAY | {"minItems": 1}),
+    Row("contains what cannot be", _ARRAY | {"contains": False}, False),
+    Row("contains widens", {"contains": {"const": 1}}, {"contains": _INTEGER}, NOTHING, [2]),
+    Row("contains something of the items", _ARRAY | {"items": {"enum": [1, 2]}, "contains": {"const": 3}}, False),
+    Row(
+        "all items of a kind, and one at least",
+        _ARRAY | {"items": _STRING, "minItems": 1},
+        {"contains": _STRING},
+        NOTHING,
+        1,
+    ),
+    Row("all items of a kind, none needed", _ARRAY | {"items": _STRING}, {"contains": _STRING}, [], 1),
+    Row("contains in a tuple", {"items": [{"const": 1}], "minItems": 1}, {"contains": {"const": 1}}, NOTHING, [0, 1]),
+    Row(
+        "contains two that differ",
+        _ARRAY | {"allOf": [{"contains": {"const": 1}}, {"contains": {"const": 2}}]},
+        {"minItems": 2},
+        NOTHING,
+        1,
+    ),
+    Row(
+        "contains two that may be one",
+        _ARRAY
+        | {"allOf": [{"contains": {"minimum": 1, "type": "number"}}, {"contains": {"maximum": 2, "type": "number"}}]},
+        {"minItems": 2},
+        [1],
+        1,
+    ),
+    Row(
+        "contains two in one place",
+        _ARRAY | {"maxItems": 1, "allOf": [{"contains": {"const": 1}}, {"contains": {"const": 2}}]},
+        False,
+    ),
+    Row("not contains is items not", _ARRAY | {"not": {"contains": _STRING}}, _ARRAY | {"items": {"not": _STRING}}),
+    Row("not items is contains not", _ARRAY | {"not": {"items": _STRING}}, _ARRAY | {"contains": {"not": _STRING}}),
+    Row("not a tuple", _ARRAY | {"not": {"items": [_STRING]}}, {"minItems": 1}, NOTHING, [""]),
+    Row("unique appears", _ARRAY, {"uniqueItems": True}, [1, 1], 1),
+    Row("unique false", {"uniqueItems": False}, {}),
+    Row("unique of one", {"maxItems": 1}, {"uniqueItems": True}, NOTHING, [1, 2]),
+    Row(
+        "unique booleans are two",
+        _ARRAY | {"items": {"type": "boolean"}, "uniqueItems": True},
+        {"maxItems": 2},
+        NOTHING,
+        1,
+    ),
+    Row("unique booleans, three", _ARRAY | {"items": {"type": "boolean"}, "uniqueItems": True, "minItems": 3}, False),
+    Row("unique of an enum", _ARRAY | {"items": {"enum": [1, 2, 3]}, "uniqueItems": True}, {"maxItems": 3}, NOTHING, 1),
+    Row("unique 1 and true", {"const": [1, True]}, {"uniqueItems": True}, NOTHING, []),
+    Row("unique 1 and 1.0", {"const": [1, 1.0]}, {"uniqueItems": True}, [1, 1.0], []),
+    Row(
+        "unique objects, keys in any order",
+        {"const": [{"a": 1, "b": 2}, {"b": 2, "a": 1}]},
+        {"uniqueItems": True},
+        [{"a": 1, "b": 2}, {"b": 2, "a": 1}],
+        [],
+    ),
+    Row("not unique", _ARRAY | {"not": {"uniqueItems": True}}, {"minItems": 2}, NOTHING, [1, 2]),
+    Row("not unique in one place", _ARRAY | {"not": {"uniqueItems": True}, "maxItems": 1}, False),
+    Row(
+        "not unique where items differ",
+        {
+            "type": "array",
+            "items": [{"const": 1}, {"const": 2}],
+            "additionalItems": False,
+            "not": {"uniqueItems": True},
+        },
+        False,
+    ),
+    Row(
+        "unique and all the same", _ARRAY | {"items": {"const": 1}, "uniqueItems": True}, {"maxItems": 1}, NOTHING, [2]
+    ),
+    Row("nested arrays", {"items": {"items": _INTEGER}}, {"items": {"items": {"type": "number"}}}, NOTHING, [[0.5]]),
+    Row("nested arrays, a bound inside", {"items": {"maxItems": 1}}, {"items": {"maxItems": 2}}, NOTHING, [[0, 0]]),
+    Row(
+        "finite arrays as enum",
+        _ARRAY | {"items": {"enum": [0, 1]}, "minItems": 1, "maxItems": 1},
+        {"enum": [[0], [1]]},
+    ),
+    Row(
+        "finite arrays as enum, one missing",
+        _ARRAY | {"items": {"enum": [0, 1]}, "minItems": 2, "maxItems": 2},
+        {"enum": [[0, 0], [0, 1], [1, 0]]},
+        [1, 1],
+    ),
+    Row(
+        "arrays of one kind or another",
+        {"anyOf": [{"items": _STRING}, {"items": _INTEGER}]},
+        {"items": {"type": ["string", "integer"]}},
+        NOTHING,
+        ["", 1],
+    ),
+    Row(
+        "a list becomes a scalar or a list",
+        _ARRAY | {"items": _STRING},
+        {"type": ["array", "string"], "items": _STRING},
+        NOTHING,
+        "",
+    ),
+    Row("a bound far away", {"maxItems": 100_000}, {"maxItems": 100_001}, NOTHING, [0] * 100_001),
+    Row(
+        "enough items of few kinds repeat",
+        _ARRAY | {"items": {"enum": [1, 2]}, "minItems": 3},
+        {"not": {"uniqueItems": True}},
+        NOTHING,
+        [3, 3],
+    ),
+]

@@ -1,0 +1,76 @@
+"""Lengths, patterns, formats."""
+
+from __future__ import annotations
+
+from tests.compatibility.pair import NOTHING, Row
+
+_STRING = {"type": "string"}
+_UUID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+
+STRINGS = [
+    Row("minLength 0", _STRING, _STRING | {"minLength": 0}),
+    Row("minLength appears", _STRING, _STRING | {"minLength": 1}, ""),
+    Row("maxLength appears", _STRING, _STRING | {"maxLength": 2}, "abc"),
+    Row("maxLength grows", {"maxLength": 2}, {"maxLength": 3}, NOTHING, "abc"),
+    Row("maxLength without a type", {"maxLength": 2}, _STRING | {"maxLength": 2}, 1),
+    Row("length 0 is one string", _STRING | {"maxLength": 0}, {"const": ""}),
+    Row("no length is left", _STRING | {"minLength": 3, "maxLength": 2}, False),
+    Row("lengths as a pattern", _STRING | {"minLength": 1, "maxLength": 3}, _STRING | {"pattern": "^[\\s\\S]{1,3}$"}),
+    Row("a dot is no line end", _STRING | {"minLength": 1, "maxLength": 1}, {"pattern": "^.$"}, "\n", 1),
+    Row("length counts characters", {"const": "\U0001f600"}, {"maxLength": 1}, NOTHING, ""),
+    Row("the same pattern", {"pattern": "^a"}, {"pattern": "^a"}),
+    Row("pattern appears", _STRING, {"pattern": "^a"}, "b", 1),
+    Row("a narrower pattern", {"pattern": "^[a-c]$"}, {"pattern": "^[a-z]$"}, NOTHING, "x"),
+    Row("the same language, spelt apart", {"pattern": "^(a|b)*$"}, {"pattern": "^[ab]*$"}),
+    Row("an optional repetition", {"pattern": "^a+$"}, {"pattern": "^aa*$"}),
+    Row("counted repetition", {"pattern": "^a{2,3}$"}, {"pattern": "^aaa?$"}),
+    Row("patterns are not anchored", {"pattern": "^a$"}, {"pattern": "a"}, NOTHING, "ba"),
+    Row("a dead anchor", {"pattern": "^.*a"}, {"pattern": "a"}, NOTHING, "\na"),
+    Row("a pattern that says nothing", {"pattern": ".*"}, {}),
+    Row("an empty pattern", {"pattern": ""}, True),
+    Row("a pattern that starts", {"pattern": "^ab"}, {"pattern": "^a"}, NOTHING, "a"),
+    Row("a pattern that contains", {"pattern": "abc"}, {"pattern": "b"}, NOTHING, "b"),
+    Row("pattern and enum", {"enum": ["a", "b"]}, {"pattern": "^[ab]$"}, NOTHING, 1),
+    Row("pattern as enum", _STRING | {"pattern": "^[ab]$"}, {"enum": ["a", "b"]}),
+    Row("pattern as enum, one missing", _STRING | {"pattern": "^[abc]$"}, {"enum": ["a", "b"]}, "c"),
+    Row("two patterns meet", {"allOf": [{"pattern": "^a"}, {"pattern": "b$"}]}, {"pattern": "^a.*b$"}, "a\nb"),
+    Row(
+        "two patterns meet, lines too", {"allOf": [{"pattern": "^a"}, {"pattern": "b$"}]}, {"pattern": "^a[\\s\\S]*b$"}
+    ),
+    Row("patterns that never meet", _STRING | {"allOf": [{"pattern": "^a"}, {"pattern": "^b"}]}, False),
+    Row("pattern and length", _STRING | {"pattern": "^a*$", "maxLength": 1}, {"enum": ["", "a"]}),
+    Row("pattern against minLength", _STRING | {"pattern": "^a?$", "minLength": 2}, False),
+    Row("pattern implies a length", {"pattern": "^[0-9]{4}$"}, {"minLength": 4, "maxLength": 4}, NOTHING, "abcd"),
+    Row("not a pattern", _STRING | {"not": {"pattern": "^a"}}, {"not": {"pattern": "^ab"}}, NOTHING, "ac"),
+    Row("not a pattern and a pattern", _STRING | {"not": {"pattern": "^a"}, "pattern": "^a"}, False),
+    Row("digits", {"pattern": "^\\d+$"}, {"pattern": "^[0-9]+$"}),
+    Row("word characters", {"pattern": "^\\w$"}, {"pattern": "^[A-Za-z0-9_]$"}),
+    Row(
+        "letters and no digits",
+        _STRING | {"pattern": "^[a-z0-9]$", "not": {"pattern": "[0-9]"}},
+        {"pattern": "^[a-z]$"},
+        NOTHING,
+        1,
+    ),
+    Row("an escaped dot", {"pattern": "^a\\.b$"}, {"pattern": "^a.b$"}, NOTHING, "axb"),
+    Row("a slug", {"pattern": "^[a-z0-9]+(-[a-z0-9]+)*$"}, {"pattern": "^[a-z0-9-]+$"}, NOTHING, "-"),
+    Row("a version", {"pattern": "^v?[0-9]+\\.[0-9]+$"}, {"pattern": "^v?[0-9]+(\\.[0-9]+)*$"}, NOTHING, "1"),
+    Row("the same lookahead", {"pattern": "^(?!x)"}, {"pattern": "^(?!x)"}),
+    Row("a lookahead broken", {"pattern": "^(?!x)"}, {"pattern": "^a"}, "b"),
+    Row("the same format", {"format": "date"}, {"format": "date", "title": "day"}),
+    Row("a format goes", _STRING | {"format": "date-time"}, _STRING, NOTHING, "x"),
+    Row("a format comes", _STRING, _STRING | {"format": "email"}, "x"),
+    Row("another format", {"format": "ipv4"}, {"format": "ipv6"}, "127.0.0.1", "::1"),
+    Row("date and date-time", {"format": "date"}, {"format": "date-time"}, "2024-01-01", "2024-01-01T00:00:00Z"),
+    Row("format without a type", {"format": "date"}, _STRING | {"format": "date"}, 1),
+    Row("a format holds for strings only", {"type": "integer", "format": "date"}, {"type": "integer"}),
+    Row("an unknown format says nothing", _STRING | {"format": "x-unknown"}, _STRING),
+    Row("enum within a format", {"enum": ["2024-01-01", "2024-12-31"]}, {"format": "date"}, NOTHING, 1),
+    Row("enum out of a format", {"enum": ["2024-01-01", "soon"]}, {"format": "date"}, "soon", 1),
+    Row("a format or not", _STRING, {"anyOf": [{"format": "date"}, {"not": {"format": "date"}}]}, NOTHING, 1),
+    Row("a format and not", _STRING | {"format": "date", "not": {"format": "date"}}, False),
+    Row("uuid as soma reads it", {"const": _UUID.replace("-", "")}, {"format": "uuid"}, _UUID.replace("-", ""), _UUID),
+    Row("uuid in capitals", {"const": _UUID.upper()}, {"format": "uuid"}, NOTHING, _UUID),
+    Row("format in both, a bound in one", {"format": "ipv4"}, {"format": "ipv4", "minLength": 8}, "1.1.1.1"),
+    Row("a format with a pattern", {"format": "date", "pattern": "^2024"}, {"format": "date"}, NOTHING, "2023-01-01"),
+]
