@@ -139,6 +139,15 @@ def open_schema_files(folder: Path, revision: str | None = None) -> SchemaFiles:
     return FolderFiles(folder)
 
 
+def open_registry(settings: Settings) -> SchemaRegistry:
+    if settings.registry.kind == "confluent_http":
+        from soma_cli.core.adapters.schema_registry.confluent_http import ConfluentRegistry
+
+        _needed(settings.registry.url, "registry.url", "confluent_http")
+        return ConfluentRegistry(settings.registry)
+    return open_released(settings)
+
+
 def open_metrics_server(settings: Settings, port: int, checks: Mapping[str, Callable[[], object]]) -> Metrics:
     """Raises ConfigurationError where it cannot listen on that port."""
     from soma_cli.core.adapters.metrics.prometheus import MetricsServer
@@ -179,6 +188,7 @@ class Adapters:
         self._index: VectorIndex | None = None
         self._cache: tuple[Cache | None] | None = None
         self._embedder: tuple[Embedder | None] | None = None
+        self._registry: SchemaRegistry | None = None
         self.accept_new_log = False
 
     @property
@@ -216,12 +226,19 @@ class Adapters:
                 self._embedder = (open_embedder(self._settings),)
             return self._embedder[0]
 
+    @property
+    def registry(self) -> SchemaRegistry:
+        with self._guard:
+            if self._registry is None:
+                self._registry = open_registry(self._settings)
+            return self._registry
+
     def close(self) -> None:
         """Every adapter is closed, also after one that could not be; what it raised is raised at the end."""
         with self._guard, ExitStack() as last_first:
             embedder = self._embedder[0] if self._embedder else None
             cache = self._cache[0] if self._cache else None
-            for adapter in (self._log, self._store, cache, embedder, self._index):
+            for adapter in (self._log, self._store, cache, embedder, self._registry, self._index):
                 if adapter is not None:
                     last_first.callback(adapter.close)
-            self._log = self._store = self._index = self._cache = self._embedder = None
+            self._log = self._store = self._index = self._cache = self._embedder = self._registry = None
