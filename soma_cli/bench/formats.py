@@ -10,8 +10,8 @@ import orjson
 
 from soma_cli.bench.comparison import Comparison, Target, Workload, microseconds_each
 from soma_cli.bench.workload import events
-from soma_cli.core.event import EVENT_SCHEMA, validate_event
-from soma_cli.core.schemas import schema_text
+from soma_cli.core.event import validate_event
+from soma_cli.core.schemas import EVENT_SCHEMA, schema_text
 from soma_cli.core.serialization import deserialize, serialize
 
 

@@ -44,6 +44,7 @@ from soma_cli.core.workers.observation import Metrics, Observer
 
 if TYPE_CHECKING:
     from soma_cli.core.eventing.dead_letters import DeadLetter
+    from soma_cli.core.governance import Governance
     from soma_cli.core.operations.replay import Selection
 
 Progress = Callable[[int], None]
@@ -73,6 +74,13 @@ class Administration:
 
     def _settle_kv(self) -> None:
         projections.settle_kv_if_possible(self._settings, self._log, self._store)
+
+    @property
+    def schemas(self) -> Governance:
+        """The schemas: checks, differences, versions."""
+        from soma_cli.core.governance import Governance
+
+        return Governance(self._settings, self._adapters)
 
     # --- the log read back ---
 

@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from soma_cli.core.errors import EventRejected
 from soma_cli.core.record import Record
-from soma_cli.core.schemas import schema_text
+from soma_cli.core.schemas import EVENT_SCHEMA, schema_text
 from soma_cli.core.serialization import deserialize, json_pointer, serialize
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft7Validator
 
 CREATED, UPDATED, DELETED = "created", "updated", "deleted"
-EVENT_SCHEMA = "memory.event"
 DEFAULT_IMPORTANCE = 1.0
 NO_STATE = -1
 """`if_version` of an event that counts only if the memory has never had a state."""

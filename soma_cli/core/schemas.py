@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from soma_cli.core.errors import InputRejected, NotFound, UsageError
+from soma_cli.core.settings import Settings
+
+EVENT_SCHEMA = "memory.event"
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -88,6 +91,14 @@ def released_versions(paths: Iterable[str]) -> dict[str, list[int]]:
     for found in filter(None, map(_RELEASED.fullmatch, paths)):
         versions.setdefault(found[1], []).append(int(found[2]))
     return {name: sorted(versions[name]) for name in sorted(versions)}
+
+
+def subject_of(name: str, settings: Settings) -> str:
+    """What the configured registry calls a schema: by its name, but the value of `memory.events` as other tools of
+    Kafka look it up, by the topic's."""
+    if settings.registry.kind == "files" or name != EVENT_SCHEMA:
+        return name
+    return f"{settings.log.topic_prefix}memory.events-value"
 
 
 def schema_names() -> list[str]:

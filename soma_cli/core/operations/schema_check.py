@@ -1,0 +1,189 @@
+"""Whether schemas agree with what was there before: released versions, a revision, another file, a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from soma_cli.core.compatibility import Budget, Mode, check
+from soma_cli.core.operations.schema_load import Fetch, LoadedSchema, load_schema, parse_schema
+from soma_cli.core.ports import SchemaFiles, SchemaRegistry
+from soma_cli.core.schema_results import SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
+from soma_cli.core.schemas import (
+    no_such_schema,
+    released_path,
+    released_versions,
+    working_names,
+    working_path,
+)
+
+ModeOf = Callable[[str], Mode]
+"""The mode that holds for a schema."""
+NEW = "the new schema"
+
+
+class Version(NamedTuple):
+    """One side of a comparison. `label` is what messages call it: `version 3`, `git:main`, `old.json`."""
+
+    label: str
+    document: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The working versions that are checked, and how."""
+
+    files: SchemaFiles
+    names: Sequence[str]
+    mode_of: ModeOf
+    fetch: Fetch | None = None
+    budget: Budget = Budget()  # noqa: RUF009 - frozen
+
+    def schema(self, name: str) -> LoadedSchema:
+        return load_schema(self.files, working_path(name), self.fetch)
+
+
+def compare(subject: str, new: Version, old: Sequence[Version], mode: Mode, budget: Budget) -> SubjectCheck:
+    """The new version with older ones, oldest first, the way the mode asks."""
+    asked = old if mode.endswith("_TRANSITIVE") else old[-1:]
+    found = SubjectCheck(subject, mode.value, True, against=[version.label for version in asked])
+    found.change = "same" if old and same(new.document, old[-1].document) else "changed"
+    for writer, reader in _directions(new, asked, mode):
+        verdict = check(writer.document, reader.document, budget)
+        found.compatible = worse(found.compatible, verdict.compatible)
+        found.violations += [
+            SchemaViolation(one.pointer, one.keyword, one.message, one.witness, writer.label, reader.label)
+            for one in verdict.violations
+        ]
+        found.undecided += [
+            SchemaDoubt(one.pointer, one.message, writer.label, reader.label) for one in verdict.undecided
+        ]
+    return found
+
+
+def _directions(new: Version, old: Sequence[Version], mode: Mode) -> Iterator[tuple[Version, Version]]:
+    """Writer and reader of each comparison that the mode asks for."""
+    for version in old:
+        if mode.startswith(("BACKWARD", "FULL")):
+            yield version, new
+        if mode.startswith(("FORWARD", "FULL")):
+            yield new, version
+
+
+def worse(one: bool | None, other: bool | None) -> bool | None:
+    """Of two answers: no, else not known, else yes."""
+    return False if False in (one, other) else None if None in (one, other) else True
+
+
+def same(one: Any, other: Any) -> bool:
+    """As JSON, in which true is not 1 and the order of keys says nothing."""
+    return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+
+
+def together(subjects: Iterable[SubjectCheck], files: SchemaFiles | None, against: str) -> SchemaCheck:
+    found = list(subjects)
+    answer: bool | None = True
+    for subject in found:
+        answer = worse(answer, subject.compatible)
+    return SchemaCheck(answer, found, None if files is None else files.label, against)
+
+
+def chosen(files: SchemaFiles, names: Sequence[str], *more: str) -> list[str]:
+    """The schemas to look at: those named, or all there are. Raises NotFound."""
+    there = sorted({*working_names(files.paths()), *more})
+    for name in names:
+        if name not in there:
+            raise no_such_schema(name, there, files.label)
+    if not there:
+        raise no_such_schema("NAME.json", there, files.label)
+    return list(names) or there
+
+
+def check_registry(
+    work: Work, registry: SchemaRegistry, subject_of: Callable[[str], str], mode: Mode | None = None
+) -> Iterator[SubjectCheck]:
+    """Each schema with the versions that a registry has of it; those in the folder are a registry, too."""
+    there = working_names(work.files.paths())
+    for name in work.names:
+        subject = subject_of(name)
+        held = mode or registry.mode(subject)
+        if name not in there:
+            yield gone(name, held, f"versions released in {work.files.label}", work.files.shown(working_path(name)))
+            continue
+        old = [
+            Version(f"version {one.version}", parse_schema(name, one.text, f"{subject} version {one.version}").document)
+            for one in registry.versions(subject)
+        ]
+        yield _checked(work, name, subject, old, held)
+
+
+def check_revision(work: Work, then: SchemaFiles, mode: Mode | None = None) -> Iterator[SubjectCheck]:
+    """Each schema with what it was in a revision; with all that was released by then where the mode is transitive."""
+    now_paths, then_paths = work.files.paths(), then.paths()
+    there, before = working_names(now_paths), working_names(then_paths)
+    released = released_versions(then_paths)
+    for name in work.names:
+        held = mode or work.mode_of(name)
+        if name not in there:
+            found = gone(name, held, then.label, work.files.shown(working_path(name)))
+            _name_heir(found, name, work, then, [other for other in there if other not in before])
+        else:
+            numbers = released.get(name, []) if held.endswith("_TRANSITIVE") else []
+            old = [
+                Version(f"version {n}", load_schema(then, released_path(name, n), work.fetch).document) for n in numbers
+            ]
+            if name in before:
+                old.append(Version(then.label, load_schema(then, working_path(name), work.fetch).document))
+            found = _checked(work, name, name, old, held)
+        for number in released.get(name, []):
+            _keep_released(found, work.files, then, released_path(name, number), now_paths)
+        yield found
+
+
+def check_files(new: LoadedSchema, old: LoadedSchema, mode: Mode, budget: Budget) -> SubjectCheck:
+    """Two files."""
+    versions = [Version(old.shown, old.document)]
+    found = compare(new.name, Version(new.shown, new.document), versions, mode, budget)
+    found.path = new.shown
+    return found
+
+
+def _checked(work: Work, name: str, subject: str, old: Sequence[Version], mode: Mode) -> SubjectCheck:
+    schema = work.schema(name)
+    found = compare(subject, Version(NEW, schema.document), old, mode, work.budget)
+    found.path = schema.shown
+    if not old:
+        found.change = "added"
+    return found
+
+
+def gone(name: str, mode: Mode, before: str, path: str) -> SubjectCheck:
+    """A schema that is not there any more: whoever reads by it is left without, unless its mode asks for nothing."""
+    message = f"{path} is gone: what was written with it has no schema to be read by"
+    lost = [] if mode is Mode.NONE else [SchemaViolation("", "", message, None, before, NEW)]
+    return SubjectCheck(name, mode.value, not lost, lost, [], [before], path, "deleted")
+
+
+def _name_heir(found: SubjectCheck, name: str, work: Work, then: SchemaFiles, added: Sequence[str]) -> None:
+    """Where the same schema lies there under a name that is new, it was renamed."""
+    document = load_schema(then, working_path(name), work.fetch).document
+    for other in added:
+        if same(document, work.schema(other).document):
+            found.change = "renamed"
+            found.note = f"the same schema is there as {other} now"
+            for violation in found.violations:
+                violation.message = f"{found.path} was renamed to {other}: who looks for {name} does not find it"
+            return
+
+
+def _keep_released(found: SubjectCheck, now: SchemaFiles, then: SchemaFiles, path: str, paths: Sequence[str]) -> None:
+    """A released version that is another now, or gone, breaks the subject whatever its mode."""
+    if path in paths and now.read(path) == then.read(path):
+        return
+    what = "was changed" if path in paths else "is gone"
+    message = f"{now.shown(path)} {what} since {then.label.removeprefix('git:')}; a released version never changes"
+    found.violations.append(SchemaViolation("", "", message, None, then.label, NEW))
+    found.compatible = False
