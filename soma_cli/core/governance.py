@@ -15,9 +15,16 @@ from soma_cli.core.operations import schema_check
 from soma_cli.core.operations.schema_load import LoadedSchema, load_schema
 from soma_cli.core.ports import SchemaFiles, SchemaRegistry
 from soma_cli.core.schema_results import SchemaCheck
-from soma_cli.core.schemas import SchemaFolder, find_folder, released_versions, subject_of, working_path
+from soma_cli.core.schemas import (
+    SchemaFolder,
+    find_folder,
+    released_versions,
+    subject_of,
+    working_names,
+    working_path,
+)
 from soma_cli.core.settings import Settings
-from soma_cli.core.wiring import Adapters, open_released, open_schema_files
+from soma_cli.core.wiring import Adapters, open_released, open_schema_files, remote_schemas
 
 if TYPE_CHECKING:
     from soma_cli.core.operations.schema_load import Fetch
@@ -28,12 +35,12 @@ GIT = "git:"
 class Governance:
     """The schemas of one folder: `registry.folder` of the settings, else `./schemas`, else what ships with soma."""
 
-    def __init__(self, settings: Settings, adapters: Adapters, *, allow_remote: bool = False) -> None:
-        """`allow_remote`: schemas may refer to addresses, which are fetched then."""
-        self._settings, self._adapters = settings, adapters
-        self._fetch: Fetch | None = None
-        if allow_remote:
-            raise NotImplementedError
+    def __init__(self, settings: Settings, adapters: Adapters, fetch: Fetch | None = None) -> None:
+        self._settings, self._adapters, self._fetch = settings, adapters, fetch
+
+    def with_remote(self) -> Governance:
+        """The same, where schemas may refer to addresses, which are fetched then."""
+        return Governance(self._settings, self._adapters, remote_schemas(self._settings))
 
     @property
     def folder(self) -> SchemaFolder:
@@ -77,7 +84,7 @@ class Governance:
         files = self.files
         if against.startswith(GIT):
             then = open_schema_files(self.folder.path, against.removeprefix(GIT))
-            work = self._work(files, names, schema_check.working_names(then.paths()), budget)
+            work = self._work(files, names, working_names(then.paths()), budget)
             found = schema_check.check_revision(work, then, mode)
             return schema_check.together(found, files, against)
         if against == "registry":
@@ -98,6 +105,19 @@ class Governance:
         """Two files, wherever they lie. Raises NotFound, UsageError, InputRejected."""
         found = schema_check.check_files(self.file(new), self.file(old), mode, budget)
         return schema_check.together([found], None, str(old))
+
+    def check_log(self, schema: LoadedSchema, progress: Callable[[int], None] = lambda events: None) -> SchemaCheck:
+        """Whether a schema accepts every event that the log holds. `progress` is told how many more were read."""
+        from soma_cli.core.operations.schema_log import check_log
+
+        found = check_log(self._adapters.log, schema, progress)
+        return schema_check.together([found], None, "log")
+
+    def events_in_log(self) -> int:
+        """At most so many events `check_log` reads."""
+        from soma_cli.core.operations.schema_log import events_in
+
+        return events_in(self._adapters.log)
 
     def file(self, path: Path) -> LoadedSchema:
         """A schema from a file of its own."""

@@ -139,6 +139,13 @@ def open_schema_files(folder: Path, revision: str | None = None) -> SchemaFiles:
     return FolderFiles(folder)
 
 
+def remote_schemas(settings: Settings) -> Callable[[str], bytes]:
+    """Fetches what a schema refers to by an address."""
+    from soma_cli.core.adapters.schema_files.http import fetch
+
+    return lambda address: fetch(address, settings.registry.timeout_s)
+
+
 def open_registry(settings: Settings) -> SchemaRegistry:
     if settings.registry.kind == "confluent_http":
         from soma_cli.core.adapters.schema_registry.confluent_http import ConfluentRegistry
