@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from soma_cli.core.compatibility import Budget, Mode
 from soma_cli.core.operations import schema_check
 from soma_cli.core.operations.schema_load import LoadedSchema, load_schema
+from soma_cli.core.operations.schema_promote import Place, plan_promotion, promote
+from soma_cli.core.operations.schema_register import Rules, modes, register
 from soma_cli.core.ports import SchemaFiles, SchemaRegistry
-from soma_cli.core.schema_results import SchemaCheck
+from soma_cli.core.schema_results import PromotionPlan, RegisterResult, SchemaCheck, SubjectMode
 from soma_cli.core.schemas import (
     SchemaFolder,
     find_folder,
@@ -122,6 +124,50 @@ class Governance:
     def file(self, path: Path) -> LoadedSchema:
         """A schema from a file of its own."""
         return load_schema(open_schema_files(path.parent), path.name, self._fetch)
+
+    # --- the registry ---
+
+    def register(self, names: Sequence[str] = (), rules: Rules = Rules()) -> RegisterResult:  # noqa: B008 - frozen
+        """Register schemas of the folder, all unless named; none where any is refused. What is there stays as it is.
+
+        Raises NotFound, UsageError, InputRejected, CheckFailed, ServiceUnavailable.
+        """
+        schemas = [self.schema(name) for name in self.names(*names)]
+        return register(self._adapters.registry, schemas, self.subject, rules)
+
+    def modes(self, names: Sequence[str] = ()) -> list[SubjectMode]:
+        """The compatibility modes of schemas, all of the folder unless named."""
+        return modes(self._adapters.registry, names or self.names(), self.subject)
+
+    def set_mode(self, name: str, mode: Mode) -> SubjectMode:
+        """Set the mode of one schema, which the registry need not know yet."""
+        self._adapters.registry.set_mode(self.subject(name), mode)
+        return self.modes([name])[0]
+
+    def plan_promotion(
+        self,
+        target: Governance,
+        names: Sequence[str] = (),
+        rules: Rules = Rules(),  # noqa: B008 - frozen
+    ) -> PromotionPlan:
+        """Which versions of this registry the other lacks, and whether they may be copied there; changes nothing.
+
+        All schemas of the folder that are in this registry, unless named. Raises NotFound, UsageError where both are
+        the same registry.
+        """
+        source = self._place
+        known = names or [name for name in self.names() if source.registry.latest(self.subject(name)) is not None]
+        return plan_promotion(source, target._place, known, rules)
+
+    def promote(
+        self, target: Governance, plan: PromotionPlan, copied: Callable[[int], None] = lambda versions: None
+    ) -> PromotionPlan:
+        """Carry out a plan. `copied` is told how many more versions are there."""
+        return promote(self._place, target._place, plan, copied)
+
+    @property
+    def _place(self) -> Place:
+        return Place(self._adapters.registry, self.subject)
 
     def _work(self, files: SchemaFiles, names: Sequence[str], gone: Sequence[str], budget: Budget) -> schema_check.Work:
         mode_of: Callable[[str], Mode] = self.released.mode

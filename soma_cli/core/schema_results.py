@@ -60,3 +60,76 @@ class SchemaCheck:
     subjects: list[SubjectCheck]
     folder: str | None = None
     against: str = ""
+
+
+@dataclass(slots=True)
+class SchemaRegistration:
+    """A schema in the registry. `registered` is true where the version was added now, `version` null where it was not:
+    then it or another one is `refused`, by `check` or, as `registry_compatible` and `registry_messages` tell, by the
+    registry itself. `mode_set`: the registry asks for nothing, and the subject is given soma's mode."""
+
+    name: str
+    subject: str
+    version: int | None
+    id: int | None
+    registered: bool
+    refused: bool
+    check: SubjectCheck
+    registry_compatible: bool | None = None
+    registry_messages: list[str] = field(default_factory=list)
+    mode_set: bool = False
+
+
+@dataclass(slots=True)
+class RegisterResult:
+    """`registry` says which. Nothing is registered where any schema is refused."""
+
+    registry: str
+    schemas: list[SchemaRegistration]
+
+
+@dataclass(slots=True)
+class VersionCopy:
+    """A version of the one registry and the number that it has, or will have, in the other. `copied` is true where it
+    was added now."""
+
+    version: int
+    becomes: int
+    there: bool
+    check: SubjectCheck | None = None
+    copied: bool = False
+
+
+@dataclass(slots=True)
+class SubjectPromotion:
+    """The versions of one schema, oldest first. `mode` is that of the subject promoted to; `mode_set`: it has none, and
+    is given this one. `only_there` are versions that the registry promoted from does not have."""
+
+    name: str
+    source_subject: str
+    subject: str
+    mode: str
+    mode_set: bool
+    versions: list[VersionCopy]
+    only_there: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class PromotionPlan:
+    """`compatible` is false if a version that is to be copied breaks what is there, else null if that is undecided."""
+
+    source: str
+    target: str
+    compatible: bool | None
+    schemas: list[SubjectPromotion]
+    executed: bool = False
+    copied: int = 0
+
+
+@dataclass(slots=True)
+class SubjectMode:
+    """The compatibility mode that holds for a schema."""
+
+    name: str
+    subject: str
+    mode: str
