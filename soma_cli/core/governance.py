@@ -15,7 +15,7 @@ from soma_cli.core.operations import schema_check
 from soma_cli.core.operations.schema_load import LoadedSchema, load_schema
 from soma_cli.core.operations.schema_promote import Place, plan_promotion, promote
 from soma_cli.core.operations.schema_register import Rules, modes, register
-from soma_cli.core.ports import SchemaFiles, SchemaRegistry
+from soma_cli.core.ports import DEFAULT_MODE, SchemaFiles, SchemaRegistry
 from soma_cli.core.schema_results import PromotionPlan, RegisterResult, SchemaCheck, SubjectMode
 from soma_cli.core.schemas import (
     SchemaFolder,
@@ -67,6 +67,10 @@ class Governance:
         """What the configured registry calls a schema."""
         return subject_of(name, self._settings)
 
+    def path(self, name: str) -> Path:
+        """Where the working version of a schema lies."""
+        return self.folder.path / working_path(name)
+
     def schema(self, name: str) -> LoadedSchema:
         """The working version. Raises NotFound, UsageError, InputRejected."""
         return load_schema(self.files, working_path(*self.names(name)), self._fetch)
@@ -101,11 +105,11 @@ class Governance:
         self,
         new: Path,
         old: Path,
-        mode: Mode = Mode.BACKWARD,
+        mode: Mode | None = None,
         budget: Budget = Budget(),  # noqa: B008 - frozen
     ) -> SchemaCheck:
         """Two files, wherever they lie. Raises NotFound, UsageError, InputRejected."""
-        found = schema_check.check_files(self.file(new), self.file(old), mode, budget)
+        found = schema_check.check_files(self.file(new), self.file(old), mode or DEFAULT_MODE, budget)
         return schema_check.together([found], None, str(old))
 
     def check_log(self, schema: LoadedSchema, progress: Callable[[int], None] = lambda events: None) -> SchemaCheck:

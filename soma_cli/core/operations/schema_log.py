@@ -98,12 +98,12 @@ def _judge(record: Record, accepts: Draft7Validator, count: _Count) -> None:
         return
     count.refused += 1
     seen = set()
-    for error in accepts.iter_errors(document):
-        pointer, where = json_pointer(error.schema_path), json_pointer(error.instance_path)
-        keyword = str(error.schema_path[-1]) if error.schema_path else ""
+    for fault in accepts.iter_errors(document):
+        pointer, where = json_pointer(fault.schema_path), json_pointer(fault.instance_path)
+        keyword = str(fault.schema_path[-1]) if fault.schema_path else ""
         if pointer not in seen:
             seen.add(pointer)
-            count.add(pointer, keyword, f"{_short(error.message)}{where and f' (at {where})'}", document, record)
+            count.add(pointer, keyword, f"{_short(fault.message)}{where and f' (at {where})'}", document, record)
 
 
 def _short(message: str) -> str:

@@ -1,0 +1,160 @@
+"""soma schema check"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from soma_cli.commands.options import output_of
+from soma_cli.commands.schema_options import (
+    AllowRemoteOption,
+    ModeOption,
+    SchemasOption,
+    is_file,
+    mode_of,
+    open_schemas,
+)
+from soma_cli.commands.schema_report import annotation, show, workflow_commands
+from soma_cli.core.errors import CheckFailed, SomaError, UsageError
+from soma_cli.output import Format, progress
+
+if TYPE_CHECKING:
+    from soma_cli.core.compatibility import Mode
+    from soma_cli.core.governance import Governance
+    from soma_cli.core.schema_results import SchemaCheck
+
+
+class CheckFormat(StrEnum):
+    text = "text"
+    json = "json"
+    jsonl = "jsonl"
+    github = "github"
+
+
+def check(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names of schemas, or one file; all schemas if left out.", metavar="NAME|FILE"),
+    ] = None,
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            help="released (the last version in the folder), registry, log, git:REV, or a file.",
+            metavar="WHAT",
+        ),
+    ] = "released",
+    mode: ModeOption = None,
+    schemas: SchemasOption = None,
+    allow_undecided: Annotated[
+        bool, typer.Option("--allow-undecided", help="Exit 0 also where something could not be decided.")
+    ] = False,
+    allow_remote: AllowRemoteOption = False,
+    format: Annotated[
+        CheckFormat, typer.Option("--output", "-o", help="Output format; github prints annotations.")
+    ] = CheckFormat.text,
+) -> None:
+    """Check that changed schemas still agree with what was written before, with a witness where they do not.
+
+    Exits 0 if all do, 7 where one breaks or could not be decided.
+
+    Example: soma schema check
+
+    Example: soma schema check --against git:main -o github
+
+    Example: soma schema check NEW.json --against OLD.json --mode FULL
+
+    Example: soma schema check --against log
+    """
+    as_annotations = format is CheckFormat.github
+    output = output_of(ctx, Format.TEXT if as_annotations else Format(format.value))
+    try:
+        with open_schemas(ctx, schemas, allow_remote=allow_remote) as governance:
+            report = _checked(governance, names or [], against, mode_of(mode))
+    except SomaError as error:
+        if as_annotations:
+            sys.stdout.write(f"{annotation('error', error.message)}\n")
+        raise
+    output.result(report, lambda: show(report))
+    if as_annotations:
+        sys.stdout.writelines(f"{line}\n" for line in workflow_commands(report, undecided_is_error=not allow_undecided))
+    if report.compatible is False or (report.compatible is None and not allow_undecided):
+        raise failed(report)
+
+
+def _checked(governance: Governance, names: Sequence[str], against: str, mode: Mode | None) -> SchemaCheck:
+    if against == "log":
+        return _against_log(governance, names, mode)
+    if against in ("released", "registry") or against.startswith("git:"):
+        return governance.check(_names(governance, names), against=against, mode=mode)
+    if not is_file(against) and not Path(against).is_file():
+        raise UsageError(
+            f"--against {against} is neither released, registry, log, git:REV nor a file",
+            hint=f"for a revision write --against git:{against}",
+        )
+    if len(names) != 1:
+        raise UsageError("one schema is compared with a file", hint="soma schema check NEW.json --against OLD.json")
+    new = Path(names[0]) if is_file(names[0]) else governance.path(names[0])
+    return governance.check_file(new, Path(against), mode)
+
+
+def _names(governance: Governance, words: Sequence[str]) -> list[str]:
+    """Schemas by name; a file counts as the schema that it is the working version of."""
+    return [_name_of_file(governance, word) if is_file(word) else word for word in words]
+
+
+def _name_of_file(governance: Governance, word: str) -> str:
+    path, name = Path(word), Path(word).name.removesuffix(".json")
+    if path.resolve() == governance.path(name).resolve():
+        return name
+    raise UsageError(
+        f"{word} is no schema of {governance.folder.path}",
+        hint=f"say what to compare it with: soma schema check {word} --against OLD.json",
+    )
+
+
+def _against_log(governance: Governance, names: Sequence[str], mode: Mode | None) -> SchemaCheck:
+    if mode not in (None, "BACKWARD"):
+        raise UsageError(f"the log is compared BACKWARD, not {mode}", hint="leave --mode out")
+    if len(names) > 1:
+        raise UsageError("events have one schema", hint="name one, or leave it out for memory.event")
+    word = names[0] if names else "memory.event"
+    schema = governance.file(Path(word)) if is_file(word) else governance.schema(word)
+    with progress("checking events", governance.events_in_log()) as advance:
+        return governance.check_log(schema, advance)
+
+
+def failed(report: SchemaCheck) -> CheckFailed:
+    """What a check raises that did not pass."""
+    broken = [subject.subject for subject in report.subjects if subject.compatible is False]
+    open_ = [subject.subject for subject in report.subjects if subject.compatible is None]
+    if report.against == "log":
+        return CheckFailed(
+            f"the log holds events that {broken[0]} refuses",
+            hint="accept them in the schema too, or see what wrote them with `soma replay`",
+            code="schema_incompatible",
+            details={"incompatible": broken, "undecided": open_},
+        )
+    if broken:
+        return CheckFailed(
+            f"{', '.join(broken)} {'breaks' if len(broken) == 1 else 'break'} what was there before",
+            hint="keep accepting the documents shown, or release the change as a schema of another name",
+            code="schema_incompatible",
+            details={"incompatible": broken, "undecided": open_},
+        )
+    return CheckFailed(
+        f"{', '.join(open_)} could not be decided",
+        hint="say it in simpler words at the place shown, or look for yourself and pass --allow-undecided",
+        code="schema_undecided",
+        details={"incompatible": broken, "undecided": open_},
+    )
+
+
+def add_to(schema: typer.Typer) -> None:
+    schema.command("check")(check)

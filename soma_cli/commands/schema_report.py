@@ -1,0 +1,154 @@
+"""How the result of a check is shown: to people, and as annotations of GitHub Actions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soma_cli.output import drawable, hanging, printable, visible
+
+if TYPE_CHECKING:
+    from soma_cli.core.schema_results import SchemaCheck, SchemaViolation, SubjectCheck
+
+_MARKS = {True: ("✓", "ok", "32"), False: ("✗", "x", "31"), None: ("?", "?", "33")}
+"""By the answer: the mark, what stands for it where there are no such characters, and its colour."""
+_WITNESS = 1500
+"""Characters of a document that are shown; the whole is in JSON."""
+
+
+def show(report: SchemaCheck) -> None:
+    for subject in report.subjects:
+        show_subject(subject)
+    counts = Counter(_answer(subject) for subject in report.subjects)
+    found = ", ".join(f"{count} {answer}" for answer, count in counts.items())
+    number = len(report.subjects)
+    where = f" in {visible(report.folder)}" if report.folder else ""
+    if report.folder:
+        sys.stdout.write(f"{number} schema{'s' * (number != 1)}{where}, against {_named(report.against)}: {found}\n")
+
+
+def show_subject(subject: SubjectCheck) -> None:
+    """The verdict on one line, then each violation with its place, a sentence and a witness."""
+    hanging(f"{_mark(subject.compatible)} {printable(subject.subject)}  {subject.mode}  ", sentence(subject))
+    for violation in subject.violations:
+        _show_violation(violation)
+    for doubt in subject.undecided:
+        hanging(f"    {_place(doubt.pointer, doubt.reader)}  ", f"{doubt.message} ({doubt.writer} -> {doubt.reader})")
+
+
+def sentence(subject: SubjectCheck) -> str:
+    """What was found of a schema, in words."""
+    if subject.events is not None:
+        return f"{subject.refused:,} of {subject.events:,} events in the log are refused by {subject.path}"
+    others = _listed(subject.against)
+    if subject.change == "added":
+        return "new: there is nothing yet to compare it with"
+    if subject.change in ("deleted", "renamed") and subject.compatible:
+        return f"{subject.change}, and nothing is asked of it"
+    if subject.compatible is False:
+        return f"breaks {others}" + (f"; {subject.note}" if subject.note else "")
+    if subject.compatible is None:
+        return f"undecided: neither proved nor broken against {others}"
+    return f"the same as {others}" if subject.change == "same" else f"compatible with {others}"
+
+
+def _answer(subject: SubjectCheck) -> str:
+    if subject.change == "added":
+        return "new"
+    return {True: "compatible", False: "incompatible", None: "undecided"}[subject.compatible]
+
+
+def _named(against: str) -> str:
+    words = {"released": "the versions released there", "registry": "the registry"}
+    return words.get(against, visible(against.removeprefix("git:")))
+
+
+def _listed(names: list[str]) -> str:
+    shown = [visible(name.removeprefix("git:")) for name in names]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else "nothing"
+
+
+def _mark(answer: bool | None) -> str:
+    mark, plain, colour = _MARKS[answer]
+    try:
+        mark.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        mark = plain
+    return f"\x1b[{colour}m{mark}\x1b[0m" if drawable(sys.stdout) else mark
+
+
+def _show_violation(violation: SchemaViolation) -> None:
+    hanging(f"    {_place(violation.pointer, violation.reader)}  ", violation.message)
+    if violation.positions:
+        hanging("      ", f"{violation.count:,} events, first at {', '.join(violation.positions)}")
+    if violation.witness is not None:
+        label = "the first" if violation.positions else f"{violation.writer} accepts, {violation.reader} refuses"
+        hanging(f"      {label}: ", shortened(violation.witness))
+    elif violation.keyword:
+        hanging(f"      {violation.writer} accepts, {violation.reader} refuses: ", "null")
+
+
+def _place(pointer: str, reader: str) -> str:
+    """Where in the schema of the reader."""
+    return printable(pointer) or f"the whole of {printable(reader)}"
+
+
+def shortened(document: Any) -> str:
+    """A witness on one line."""
+    import orjson
+
+    text = visible(orjson.dumps(document).decode())
+    return text if len(text) <= _WITNESS else f"{text[:_WITNESS]}… ({len(text):,} characters, whole with -o json)"
+
+
+# --- annotations ---
+
+
+def workflow_commands(report: SchemaCheck, *, undecided_is_error: bool) -> Iterator[str]:
+    """Workflow commands of GitHub Actions: one for each violation, and for each place that stopped the checker."""
+    for subject in report.subjects:
+        for violation in subject.violations:
+            text = f"{violation.message}\n{violation.writer} accepts, {violation.reader} refuses: "
+            text = text + shortened(violation.witness) if violation.keyword else violation.message
+            yield annotation("error", text, subject, violation.pointer)
+        for doubt in subject.undecided:
+            level = "error" if undecided_is_error else "warning"
+            yield annotation(level, f"undecided: {doubt.message}", subject, doubt.pointer)
+
+
+def annotation(level: str, text: str, subject: SubjectCheck | None = None, pointer: str = "") -> str:
+    properties = {}
+    if subject is not None:
+        properties["title"] = f"{subject.subject} {sentence(subject)}"
+        if subject.path is not None and Path(subject.path).is_file():
+            properties = {
+                "file": _from_workspace(subject.path),
+                "line": str(_line(subject.path, pointer)),
+                **properties,
+            }
+    listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    return f"::{level}{listed and f' {listed}'}::{_data(text)}"
+
+
+def _from_workspace(path: str) -> str:
+    """As GitHub names files: from the top of the checkout."""
+    top = os.environ.get("GITHUB_WORKSPACE")
+    return os.path.relpath(Path(path).resolve(), Path(top).resolve()) if top else path
+
+
+def _line(path: str, pointer: str) -> int:
+    from soma_cli.core.operations.schema_lines import line_of
+
+    return line_of(Path(path).read_text(encoding="utf-8"), pointer)
+
+
+def _data(text: str) -> str:
+    return visible(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
