@@ -1,0 +1,126 @@
+"""soma schema promote"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from soma_cli.commands.options import (
+    ExecuteOption,
+    FormatOption,
+    QuietOption,
+    YesOption,
+    confirm,
+    globals_of,
+    output_of,
+)
+from soma_cli.commands.schema_options import ModeOption, SchemasOption, mode_of, open_schemas
+from soma_cli.commands.schema_publish import NamesArgument, UndecidedOption, refusal, rules_of
+from soma_cli.commands.schema_report import show_subject
+from soma_cli.output import Format, fields, hanging, progress
+
+if TYPE_CHECKING:
+    from soma_cli.core.governance import Governance
+    from soma_cli.core.schema_results import PromotionPlan, SubjectPromotion, VersionCopy
+
+
+def promote(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Option("--from", help="Profile whose registry has the versions.", metavar="PROFILE")],
+    target: Annotated[str, typer.Option("--to", help="Profile whose registry gets them.", metavar="PROFILE")],
+    names: NamesArgument = None,
+    mode: ModeOption = None,
+    allow_undecided: UndecidedOption = False,
+    schemas: SchemasOption = None,
+    execute: ExecuteOption = False,
+    yes: YesOption = False,
+    format: FormatOption = Format.TEXT,
+    quiet: QuietOption = False,
+) -> None:
+    """Show which versions one registry lacks of another's; with --execute, copy them, in their order.
+
+    All are checked before any is copied; exits 7, and copies nothing, where one breaks.
+
+    Example: soma schema promote --from staging --to production
+    """
+    output = output_of(ctx, format, quiet)
+    people = format is Format.TEXT and not quiet
+    with _registry_of(ctx, source, schemas) as ours, _registry_of(ctx, target, schemas) as theirs:
+        rules = rules_of(mode_of(mode), allow_undecided)
+        plan = ours.plan_promotion(theirs, names or (), rules)
+        if people:
+            _show_plan(plan)
+        wanted = len(_wanted(plan))
+        if execute and rules.accept(plan.compatible) and (not wanted or confirm(_question(plan, wanted), yes=yes)):
+            with progress("copying", wanted) as advance:
+                plan = ours.promote(theirs, plan, advance)
+    output.result(plan, lambda: _show_outcome(plan, wanted), (f"{one} {copy.becomes}" for one, copy in _wanted(plan)))
+    if not rules.accept(plan.compatible):
+        checks = [copy.check for _, copy in _wanted(plan) if copy.check is not None]
+        raise refusal("nothing was copied", [check for check in checks if not rules.accept(check.compatible)])
+
+
+@contextmanager
+def _registry_of(ctx: typer.Context, profile: str, schemas: Path | None) -> Iterator[Governance]:
+    """With the settings of another profile than that of the command line."""
+    options = globals_of(ctx)
+    before, options.profile = options.profile, profile
+    try:
+        with open_schemas(ctx, schemas) as governance:
+            yield governance
+    finally:
+        options.profile = before
+
+
+def _wanted(plan: PromotionPlan) -> list[tuple[str, VersionCopy]]:
+    """Subject and version of what is not there yet, or was not."""
+    return [(one.subject, copy) for one in plan.schemas for copy in one.versions if not copy.there]
+
+
+def _question(plan: PromotionPlan, wanted: int) -> str:
+    return f"versions to copy to {plan.target}: {wanted}. Go ahead?"
+
+
+def _show_plan(plan: PromotionPlan) -> None:
+    fields([("from", plan.source), ("to", plan.target)])
+    for one in plan.schemas:
+        given = ", given by soma: the registry asks for nothing" if one.mode_set else ""
+        renamed = "" if one.source_subject == one.subject else f", {one.source_subject} there"
+        print()
+        hanging("", f"{one.subject} ({one.name}{renamed}; mode {one.mode}{given})")
+        for copy in one.versions:
+            _show_copy(copy)
+        _show_strangers(one)
+    sys.stdout.flush()
+
+
+def _show_copy(copy: VersionCopy) -> None:
+    number = f" as version {copy.becomes}" if copy.becomes != copy.version else ""
+    if copy.there:
+        hanging("  ", f"version {copy.version} is there already{number}")
+        return
+    hanging("  ", f"version {copy.version} is to be copied{number}")
+    if copy.check is not None and copy.check.compatible is not True:
+        show_subject(copy.check)
+
+
+def _show_strangers(one: SubjectPromotion) -> None:
+    if one.only_there:
+        numbers = ", ".join(map(str, one.only_there))
+        hanging("  ", f"version {numbers} there is none of the first registry's: the numbers will differ")
+
+
+def _show_outcome(plan: PromotionPlan, wanted: int) -> None:
+    if plan.executed:
+        print(f"copied {plan.copied} of {wanted}" if wanted else "nothing to copy: all versions are there already")
+    elif plan.compatible is not False:
+        print("nothing was changed" + ("; add --execute to copy" if wanted else ": all versions are there already"))
+
+
+def add_to(schema: typer.Typer) -> None:
+    schema.command("promote")(promote)
