@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from soma_cli.commands.options import FormatOption, QuietOption, output_of
-from soma_cli.commands.schema_options import AllowRemoteOption, ModeOption, SchemasOption, mode_of, open_schemas
-from soma_cli.core.compatibility.verdict import Mode
+from soma_cli.commands.schema_options import (
+    AllowRemoteOption,
+    ModeChoice,
+    ModeOption,
+    SchemasOption,
+    mode_of,
+    open_schemas,
+)
+from soma_cli.commands.schema_report import show_subject
 from soma_cli.core.errors import CheckFailed
 from soma_cli.output import Format, hanging, say, table
 
