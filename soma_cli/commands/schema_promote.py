@@ -19,7 +19,7 @@ from soma_cli.commands.options import (
     globals_of,
     output_of,
 )
-from soma_cli.commands.schema_options import ModeOption, SchemasOption, mode_of, open_schemas
+from soma_cli.commands.schema_options import ModeOption, SchemasOption, open_schemas
 from soma_cli.commands.schema_publish import NamesArgument, UndecidedOption, refusal, rules_of
 from soma_cli.commands.schema_report import show_subject
 from soma_cli.output import Format, fields, hanging, progress
@@ -51,7 +51,7 @@ def promote(
     output = output_of(ctx, format, quiet)
     people = format is Format.TEXT and not quiet
     with _registry_of(ctx, source, schemas) as ours, _registry_of(ctx, target, schemas) as theirs:
-        rules = rules_of(mode_of(mode), allow_undecided)
+        rules = rules_of(mode, allow_undecided)
         plan = ours.plan_promotion(theirs, names or (), rules)
         if people:
             _show_plan(plan)
