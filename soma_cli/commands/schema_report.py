@@ -25,10 +25,11 @@ def show(report: SchemaCheck) -> None:
         show_subject(subject)
     counts = Counter(_answer(subject) for subject in report.subjects)
     found = ", ".join(f"{count} {answer}" for answer, count in counts.items())
-    number = len(report.subjects)
-    where = f" in {visible(report.folder)}" if report.folder else ""
     if report.folder:
-        sys.stdout.write(f"{number} schema{'s' * (number != 1)}{where}, against {_named(report.against)}: {found}\n")
+        number = len(report.subjects)
+        shipped = " (which ships with soma)" if report.folder_origin == "shipped" else ""
+        where = f"{number} schema{'s' * (number != 1)} in {visible(report.folder)}{shipped}"
+        sys.stdout.write(f"{where}, against {_named(report.against)}: {found}\n")
 
 
 def show_subject(subject: SubjectCheck) -> None:
@@ -82,13 +83,16 @@ def _mark(answer: bool | None) -> str:
 
 
 def _show_violation(violation: SchemaViolation) -> None:
+    if not violation.keyword and not violation.positions:  # of files, not of what is in them
+        hanging("    ", violation.message)
+        return
     hanging(f"    {_place(violation.pointer, violation.reader)}  ", violation.message)
     if violation.positions:
         hanging("      ", f"{violation.count:,} events, first at {', '.join(violation.positions)}")
     if violation.witness is not None:
         label = "the first" if violation.positions else f"{violation.writer} accepts, {violation.reader} refuses"
         hanging(f"      {label}: ", shortened(violation.witness))
-    elif violation.keyword:
+    elif not violation.positions:
         hanging(f"      {violation.writer} accepts, {violation.reader} refuses: ", "null")
 
 

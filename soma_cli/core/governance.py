@@ -11,15 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soma_cli.core.compatibility import Budget, Mode
+from soma_cli.core.errors import UsageError
 from soma_cli.core.operations import schema_check
 from soma_cli.core.operations.schema_load import LoadedSchema, load_schema
 from soma_cli.core.operations.schema_promote import Place, plan_promotion, promote
 from soma_cli.core.operations.schema_register import Rules, modes, register
-from soma_cli.core.ports import DEFAULT_MODE, SchemaFiles, SchemaRegistry
-from soma_cli.core.schema_results import PromotionPlan, RegisterResult, SchemaCheck, SubjectMode
+from soma_cli.core.ports import DEFAULT_MODE, RegisteredSchema, SchemaFiles, SchemaRegistry
+from soma_cli.core.schema_results import (
+    PromotionPlan,
+    RegisteredSubject,
+    RegisterResult,
+    SchemaCheck,
+    SchemaDiff,
+    SchemaSummary,
+    SubjectMode,
+)
 from soma_cli.core.schemas import (
     SchemaFolder,
     find_folder,
+    find_folder_above,
     released_versions,
     subject_of,
     working_names,
@@ -29,6 +39,7 @@ from soma_cli.core.settings import Settings
 from soma_cli.core.wiring import Adapters, open_released, open_schema_files, remote_schemas
 
 if TYPE_CHECKING:
+    from soma_cli.core.operations.schema_check import Version
     from soma_cli.core.operations.schema_load import Fetch
 
 GIT = "git:"
@@ -87,19 +98,32 @@ class Governance:
 
         `mode` in place of each schema's own. Raises UsageError, NotFound, InputRejected, ServiceUnavailable.
         """
-        files = self.files
         if against.startswith(GIT):
-            then = open_schema_files(self.folder.path, against.removeprefix(GIT))
+            folder = self._folder_in_git()
+            files, then = (open_schema_files(folder.path, of) for of in (None, against.removeprefix(GIT)))
             work = self._work(files, names, working_names(then.paths()), budget)
-            found = schema_check.check_revision(work, then, mode)
-            return schema_check.together(found, files, against)
+            return schema_check.together(schema_check.check_revision(work, then, mode), folder, against)
+        files = self.files
         if against == "registry":
             work = self._work(files, names, [], budget)
             found = schema_check.check_registry(work, self._adapters.registry, self.subject, mode)
-            return schema_check.together(found, files, against)
-        work = self._work(files, names, list(released_versions(files.paths())), budget)
-        found = schema_check.check_registry(work, self.released, lambda name: name, mode)
-        return schema_check.together(found, files, against)
+        else:
+            work = self._work(files, names, list(released_versions(files.paths())), budget)
+            found = schema_check.check_registry(work, self.released, lambda name: name, mode)
+        return schema_check.together(found, self.folder, against)
+
+    def _folder_in_git(self) -> SchemaFolder:
+        """From within a repository its folder is found; what ships with soma is in none of the user's."""
+        folder = self.folder
+        if folder.origin != "shipped":
+            return folder
+        above = find_folder_above(Path.cwd())
+        if above is None:
+            raise UsageError(
+                "there is no folder `schemas` here, nor above in a git repository",
+                hint="give the folder of the schemas with --schemas, or set registry.folder",
+            )
+        return above
 
     def check_file(
         self,
@@ -129,7 +153,33 @@ class Governance:
         """A schema from a file of its own."""
         return load_schema(open_schema_files(path.parent), path.name, self._fetch)
 
+    def diff(self, old: Version, new: Version) -> SchemaDiff:
+        """What changed, and which way each change breaks."""
+        from soma_cli.core.operations.schema_diff import diff
+
+        return diff(old, new)
+
+    def version(self, name: str, *, version: int | None = None, registered: bool = False) -> RegisteredSchema:
+        """A released version of a schema, or a registered one; the last unless numbered. Raises NotFound."""
+        from soma_cli.core.operations.schema_list import version_of_schema
+
+        if not registered:
+            return version_of_schema(self.released, name, version)
+        return version_of_schema(self._adapters.registry, self.subject(name), version)
+
+    def summaries(self) -> list[SchemaSummary]:
+        """The schemas of the folder, with their last released versions."""
+        from soma_cli.core.operations.schema_list import summaries
+
+        return summaries(self.files, self.released, self._fetch)
+
     # --- the registry ---
+
+    def registered(self) -> list[RegisteredSubject]:
+        """The subjects of the registry, with their last versions."""
+        from soma_cli.core.operations.schema_list import registered
+
+        return registered(self._adapters.registry)
 
     def register(self, names: Sequence[str] = (), rules: Rules = Rules()) -> RegisterResult:  # noqa: B008 - frozen
         """Register schemas of the folder, all unless named; none where any is refused. What is there stays as it is.

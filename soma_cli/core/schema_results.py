@@ -54,11 +54,13 @@ class SubjectCheck:
 
 @dataclass(slots=True)
 class SchemaCheck:
-    """`compatible` is false if that is so of any subject, else null if it is so of any."""
+    """`compatible` is false if that is so of any subject, else null if it is so of any. `folder` is where the schemas
+    lie, null for files and for the log; `folder_origin` is `asked` (by option or setting), `here` or `shipped`."""
 
     compatible: bool | None
     subjects: list[SubjectCheck]
     folder: str | None = None
+    folder_origin: str | None = None
     against: str = ""
 
 
@@ -133,3 +135,57 @@ class SubjectMode:
     name: str
     subject: str
     mode: str
+
+
+@dataclass(slots=True)
+class SchemaSummary:
+    """`version` is the last one released in the folder, null for none; `change` says how the working version differs
+    from it: `same`, `changed`, `added` or `deleted`; `problem` why it is no schema, where it is none."""
+
+    name: str
+    title: str | None
+    draft: str | None
+    required: list[str]
+    path: str
+    version: int | None
+    mode: str
+    change: str
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class RegisteredSubject:
+    """A subject of the registry: its last version, and that one's id where the registry gives any."""
+
+    subject: str
+    version: int
+    id: int | None
+    mode: str
+
+
+@dataclass(slots=True)
+class SchemaChange:
+    """One change, by its pointer: `added`, `removed` or `changed`. `backward`: with this change alone, is all that was
+    written before still accepted; `forward`: does the old schema accept all that is written now; null where that could
+    not be decided, and `note` says why. `witnesses` has a document for each way that breaks.
+    """
+
+    pointer: str
+    change: str
+    old: Any
+    new: Any
+    backward: bool | None = None
+    forward: bool | None = None
+    witnesses: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(slots=True)
+class SchemaDiff:
+    """The changes from `old` to `new`; `backward` and `forward` are the verdicts on all of them together."""
+
+    old: str
+    new: str
+    changes: list[SchemaChange]
+    backward: bool | None
+    forward: bool | None

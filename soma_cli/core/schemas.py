@@ -9,6 +9,7 @@ Those that ship with soma are in `schemas/` of the source tree, `soma_cli/schema
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,9 +53,26 @@ def find_folder(asked: Path | None = None) -> SchemaFolder:
                 f"{asked} is not a folder of schemas",
                 hint="give --schemas the folder that holds NAME.json, or set registry.folder",
             )
-        return SchemaFolder(asked, "asked")
+        return SchemaFolder(_short(asked), "asked")
     here = Path("schemas")
     return SchemaFolder(here, "here") if here.is_dir() else SchemaFolder(schemas_folder(), "shipped")
+
+
+def find_folder_above(start: Path) -> SchemaFolder | None:
+    """`schemas` of the nearest folder above, no further up than the top of the git repository."""
+    for folder in (start, *start.parents):
+        if (folder / "schemas").is_dir():
+            return SchemaFolder(_short(folder / "schemas"), "here")
+        if (folder / ".git").exists():
+            return None
+    return None
+
+
+def _short(path: Path) -> Path:
+    """As a person would write it from the working directory."""
+    here = Path.cwd()
+    plain = Path(os.path.normpath(path.absolute()))
+    return plain.relative_to(here) if plain.is_relative_to(here) else plain
 
 
 def working_path(name: str) -> str:

@@ -13,6 +13,7 @@ from soma_cli.core.operations.schema_load import Fetch, LoadedSchema, load_schem
 from soma_cli.core.ports import SchemaFiles, SchemaRegistry
 from soma_cli.core.schema_results import SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
 from soma_cli.core.schemas import (
+    SchemaFolder,
     no_such_schema,
     released_path,
     released_versions,
@@ -83,12 +84,15 @@ def same(one: Any, other: Any) -> bool:
     return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
 
 
-def together(subjects: Iterable[SubjectCheck], files: SchemaFiles | None, against: str) -> SchemaCheck:
+def together(subjects: Iterable[SubjectCheck], folder: SchemaFolder | None, against: str) -> SchemaCheck:
+    """The results of one check; `folder` where they are schemas of one."""
     found = list(subjects)
     answer: bool | None = True
     for subject in found:
         answer = worse(answer, subject.compatible)
-    return SchemaCheck(answer, found, None if files is None else files.label, against)
+    if folder is None:
+        return SchemaCheck(answer, found, against=against)
+    return SchemaCheck(answer, found, str(folder.path), folder.origin, against)
 
 
 def chosen(files: SchemaFiles, names: Sequence[str], *more: str) -> list[str]:
