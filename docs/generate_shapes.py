@@ -1,4 +1,4 @@
-"""Writes the tables of json-shapes.md anew from results.py and errors.py: `python docs/generate_shapes.py`."""
+"""Writes the tables of json-shapes.md anew from the results and errors of the core: `python docs/generate_shapes.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from soma_cli.core import errors, results
+from soma_cli.core import errors, results, schema_results
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = Path(__file__).with_name("json-shapes.md")
@@ -33,6 +33,13 @@ COMMANDS = {
     "LetterResult": "a list of them: `dlq retry`, `dlq discard`",
     "InitResult": "`init`",
     "DoctorReport": "`doctor`",
+    "SchemaCheck": "`schema check`",
+    "SchemaSummary": "a list of them: `schema list`",
+    "RegisteredSubject": "a list of them: `schema list --registry`",
+    "SchemaDiff": "`schema diff`",
+    "RegisterResult": "`schema register`",
+    "PromotionPlan": "`schema promote`",
+    "SubjectMode": "a list of them: `schema mode`",
 }
 """The results that commands print; the others are parts of these."""
 
@@ -48,7 +55,8 @@ _NAMES = {
 
 
 def results_page() -> str:
-    kinds = [kind for kind in vars(results).values() if dataclasses.is_dataclass(kind)]
+    places = (results, schema_results)
+    kinds = [kind for place in places for kind in vars(place).values() if dataclasses.is_dataclass(kind)]
     return "\n".join(line for kind in kinds for line in _section(kind))
 
 
