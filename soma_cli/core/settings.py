@@ -260,6 +260,39 @@ class RegistrySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectSettings:
+    url: str | None = field(
+        default=None,
+        repr=False,
+        metadata=address("Address of Kafka Connect's REST interface; with `user:password@` where it asks for them."),
+    )
+    connector: str = field(
+        default="memory-landing",
+        metadata=about(
+            "Name of the connector that lands events; its consumer group is `connect-` and this name.",
+            pattern=r"[A-Za-z0-9._-]+",
+            pattern_doc="letters, digits, `.`, `_`, `-`",
+        ),
+    )
+    store_dsn: str | None = field(
+        default=None,
+        repr=False,
+        metadata=about("The store as Connect reaches it; null means `store.dsn`.", secret_part=True),
+    )
+    applied: Literal["delete", "keep"] = field(
+        default="delete", metadata=about("What becomes of landed rows once `consume landing` has applied them.")
+    )
+    stall_s: float = field(
+        default=30.0,
+        metadata=about(
+            "Seconds that nothing may land of what the log holds before `consume landing` reads the log instead.",
+            above=0,
+        ),
+    )
+    timeout_s: float = field(default=10.0, metadata=about("Seconds that a request to Connect may take.", above=0))
+
+
+@dataclass(frozen=True, slots=True)
 class WeightSettings:
     """None means "as the policy says". Negative weights are allowed."""
 
@@ -346,6 +379,7 @@ class Settings:
     cache: CacheSettings = field(default_factory=CacheSettings)
     embedder: EmbedderSettings = field(default_factory=EmbedderSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
+    connect: ConnectSettings = field(default_factory=ConnectSettings)
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
@@ -370,5 +404,6 @@ BUILT_IN_PROFILES: Mapping[str, Mapping[str, object]] = {
         "cache.url": "redis://localhost:6379/0",
         "registry.kind": "confluent_http",
         "registry.url": "http://localhost:8081",
+        "connect.url": "http://localhost:8083",
     },
 }
