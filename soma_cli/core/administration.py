@@ -215,6 +215,7 @@ class Administration:
             plan,
             limits,
             actor=actor,
+            check_schema=self._adapters.event_schema,
             apply_kv=self._settle_kv,
             progress=progress,
         )

@@ -219,7 +219,7 @@ class MemorySystem:
                 write.check_version(read.live_state(self._store, event.id), draft.if_version, event.type)
             if self._log.follows_itself:
                 projections.check_log(self._log, self._store)
-            receipt = write.append_one(self._log, event, draft.key)
+            receipt = write.append_one(self._log, event, draft.key, self.adapters.event_schema(event))
             if draft.key is not None and not self._log.follows_itself:
                 receipt.duplicate = None  # an earlier call's event may lie where kv has not come yet
         if wait is not None or event.if_version is not None:
@@ -269,6 +269,7 @@ class MemorySystem:
             log,
             store,
             LineReader(self.settings.limits, namespace, key),
+            check_schema=self.adapters.event_schema,
             epoch=lambda: projections.registered_epoch(log, store),
             apply_kv=lambda: projections.settle_kv_if_possible(self.settings, log, store),
             rehearse=rehearse,

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from soma_cli.core.errors import ConfigurationError, LogReplaced
+from soma_cli.core.eventing.producer_schema import CheckSchema, ProducerSchema, unchecked
 from soma_cli.core.ports import (
     Cache,
     Embedder,
@@ -20,7 +21,7 @@ from soma_cli.core.ports import (
     VectorIndex,
 )
 from soma_cli.core.results import Finding
-from soma_cli.core.schemas import find_folder
+from soma_cli.core.schemas import EVENT_SCHEMA, find_folder, subject_of
 from soma_cli.core.settings import Settings
 from soma_cli.core.workers.observation import Metrics
 
@@ -155,6 +156,17 @@ def open_registry(settings: Settings) -> SchemaRegistry:
     return open_released(settings)
 
 
+def event_schema(settings: Settings, registry: Callable[[], SchemaRegistry]) -> CheckSchema:
+    """What producers check events with besides the schema that ships with soma."""
+    if settings.registry.validate == "none":
+        return unchecked
+    from soma_cli.core.adapters.schema_registry.copy_file import CopyFile
+
+    subject = subject_of(EVENT_SCHEMA, settings)
+    copies = CopyFile(settings.data_dir / "cache", registry().where(), subject)
+    return ProducerSchema(registry, subject, settings.registry.refresh_s, copies)
+
+
 def open_metrics_server(settings: Settings, port: int, checks: Mapping[str, Callable[[], object]]) -> Metrics:
     """Raises ConfigurationError where it cannot listen on that port."""
     from soma_cli.core.adapters.metrics.prometheus import MetricsServer
@@ -196,6 +208,7 @@ class Adapters:
         self._cache: tuple[Cache | None] | None = None
         self._embedder: tuple[Embedder | None] | None = None
         self._registry: SchemaRegistry | None = None
+        self._event_schema: CheckSchema | None = None
         self.accept_new_log = False
 
     @property
@@ -239,6 +252,13 @@ class Adapters:
             if self._registry is None:
                 self._registry = open_registry(self._settings)
             return self._registry
+
+    @property
+    def event_schema(self) -> CheckSchema:
+        with self._guard:
+            if self._event_schema is None:
+                self._event_schema = event_schema(self._settings, lambda: self.registry)
+            return self._event_schema
 
     def close(self) -> None:
         """Every adapter is closed, also after one that could not be; what it raised is raised at the end."""

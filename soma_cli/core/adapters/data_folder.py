@@ -6,6 +6,7 @@ store.sqlite3      canonical rows, journal, positions
 access.sqlite3     access statistics
 index/             the search index
 members/           one locked file per running worker
+cache/             copies of what can be asked for again
 """
 
 from __future__ import annotations
@@ -168,9 +169,14 @@ def _refuse_unmarked(folder: DataFolder) -> None:
 
 
 def _content(folder: DataFolder) -> set[str]:
-    """What lies in the folder, but for what a first start that was interrupted, or is going on, may have left."""
+    """What lies in the folder, but for copies, which producers keep there without making a data folder of it, and for
+    what a first start that was interrupted, or is going on, may have left."""
     names = {path.name for path in folder.root.iterdir()}
-    return {name for name in names if name != ".setup.lock" and not name.startswith(f".{folder.marker.name}.")}
+    return {
+        name
+        for name in names
+        if name not in (".setup.lock", "cache") and not name.startswith(f".{folder.marker.name}.")
+    }
 
 
 def folder_error(root: Path, error: OSError) -> ConfigurationError | OutOfSpace:

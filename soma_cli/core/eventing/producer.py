@@ -155,10 +155,15 @@ def record_of(event: MemoryEvent, headers: Headers = ()) -> NewRecord:
     return NewRecord(EVENTS_TOPIC, event.id.encode(), event.value, headers)
 
 
-def append_events(log: EventLog, events: Sequence[MemoryEvent]) -> list[Appended]:
-    """Append valid events, in order. A failure of the log carries the ids, so that the call can be settled later."""
+def append_events(
+    log: EventLog, events: Sequence[MemoryEvent], headers: Sequence[Headers] | None = None
+) -> list[Appended]:
+    """Append valid events, in order; `headers` are those of each. A failure of the log carries the ids, so that the
+    call can be settled later."""
     try:
-        return log.append([record_of(event) for event in events])
+        if headers is None:
+            return log.append([record_of(event) for event in events])
+        return log.append([record_of(event, its) for event, its in zip(events, headers, strict=True)])
     except InputRejected:
         raise
     except Exception as error:

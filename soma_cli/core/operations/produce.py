@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable
 from soma_cli.core.errors import EventRejected, IdempotencyConflict, SomaError
 from soma_cli.core.event import MemoryEvent, version_of
 from soma_cli.core.eventing.producer import append_events
+from soma_cli.core.eventing.producer_schema import CheckSchema, unchecked
 from soma_cli.core.memory import EventKey
 from soma_cli.core.operations.lines import Line, LineReader
 from soma_cli.core.operations.rehearsal import OffsetTable, Rehearsal
 from soma_cli.core.operations.write import check_same_content
 from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore
+from soma_cli.core.record import Headers
 from soma_cli.core.results import ProduceResult
 from soma_cli.core.serialization import deserialize, serialize
 
@@ -67,6 +69,7 @@ class BulkRun:
         store: MemoryStore,
         reader: LineReader,
         *,
+        check_schema: CheckSchema = unchecked,
         epoch: Callable[[], int],
         apply_kv: Callable[[], None],
         rehearse: bool = False,
@@ -76,6 +79,7 @@ class BulkRun:
         self.batch_size = _BATCH if log.follows_itself else _REMOTE_BATCH
         self._log = log
         self._store = store
+        self._check_schema = check_schema
         self._epoch = epoch
         self._apply_kv = apply_kv
         self._rehearsal = Rehearsal() if rehearse else None
@@ -110,8 +114,10 @@ class BulkRun:
             return
         if line.awaits is not None:
             self._translate(line, batch)
+        headers = self._check_schema(line.event)
         batch.first.setdefault(line.key, line)
         batch.pending.append(line)
+        batch.headers.append(headers)
 
     def _is_there(self, line: Line, batch: _Batch) -> bool:
         """Whether the line's event needs no appending. Raises IdempotencyConflict for one of other content.
@@ -160,7 +166,7 @@ class BulkRun:
 
     def _flush(self, batch: _Batch) -> None:
         if batch.pending and self._rehearsal is None:
-            appended = append_events(self._log, [line.event for line in batch.pending])
+            appended = append_events(self._log, [line.event for line in batch.pending], batch.headers)
             for line, receipt in zip(batch.pending, appended, strict=True):
                 batch.appended[line.key] = receipt.position.offset
                 if not self._log.follows_itself and (line.settled or line.replayed):
@@ -171,6 +177,7 @@ class BulkRun:
             self.result.count([receipt.position for receipt in appended])
         self.result.accepted += len(batch.pending)
         batch.pending.clear()
+        batch.headers.clear()
 
 
 class _Batch:
@@ -181,6 +188,7 @@ class _Batch:
         self.appended: dict[EventKey, int] = {}
         self.first: dict[EventKey, Line] = {}
         self.pending: list[Line] = []
+        self.headers: list[Headers] = []
 
 
 def _is_rehearsed(rehearsal: Rehearsal, line: Line) -> bool:

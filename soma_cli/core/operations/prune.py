@@ -15,6 +15,7 @@ from typing import TypeVar
 from soma_cli.core.errors import SomaError
 from soma_cli.core.event import DELETED, MemoryEvent
 from soma_cli.core.eventing.producer import Draft, append_events, build_event
+from soma_cli.core.eventing.producer_schema import CheckSchema
 from soma_cli.core.instants import format_instant
 from soma_cli.core.memory import MemoryState, Outcome
 from soma_cli.core.operations.score import inputs_of, terms_shown, unread_selected_after_hours
@@ -106,6 +107,7 @@ def execute(
     limits: LimitSettings,
     *,
     actor: str | None,
+    check_schema: CheckSchema,
     apply_kv: Callable[[], None],
     progress: Callable[[int], None],
 ) -> PrunePlan:
@@ -118,7 +120,7 @@ def execute(
     try:
         for chunk in _chunks(plan.selected):
             events = [_delete_event(plan, selected, limits, actor) for selected in chunk]
-            positions += [appended.position for appended in append_events(log, events)]
+            positions += [appended.position for appended in append_events(log, events, list(map(check_schema, events)))]
             progress(len(chunk))
         apply_kv()
         skipped = _skipped(store, log.topic_id(EVENTS_TOPIC), zip(plan.selected, positions, strict=True))

@@ -10,15 +10,15 @@ from soma_cli.core.event import CREATED, DELETED, MemoryEvent, event_id_for, mem
 from soma_cli.core.eventing.producer import append_events
 from soma_cli.core.memory import MemoryState
 from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore, VectorIndex
-from soma_cli.core.record import Position
+from soma_cli.core.record import Headers, Position
 from soma_cli.core.results import Receipt
 from soma_cli.core.serialization import deserialize
 
 
-def append_one(log: EventLog, event: MemoryEvent, key: str | None = None) -> Receipt:
+def append_one(log: EventLog, event: MemoryEvent, key: str | None = None, headers: Headers = ()) -> Receipt:
     """Append an event that is known to be new. Raises ServiceUnavailable, which says whether anything was sent."""
     try:
-        return receipt(event, str(append_events(log, [event])[0].position), duplicate=False)
+        return receipt(event, str(append_events(log, [event], [headers])[0].position), duplicate=False)
     except ServiceUnavailable as error:
         if "uncertain" in error.details:
             error.hint = _after_failure(error.details["uncertain"], event.event_id, key) + error.hint
