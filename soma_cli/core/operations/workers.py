@@ -10,6 +10,7 @@ from typing import Protocol
 from soma_cli.core.errors import ConfigurationError, UsageError
 from soma_cli.core.eventing.audit import audit_end
 from soma_cli.core.operations import projections
+from soma_cli.core.operations.group_positions import GroupPositions
 from soma_cli.core.operations.offsets import resolve_offset
 from soma_cli.core.operations.projections import group_name
 from soma_cli.core.ports import Cache, Embedder, EventLog, MemoryStore, VectorIndex
@@ -121,7 +122,7 @@ def _made(
             return _embed(settings, roles, group, alive), _reading(log, group, REQUESTS_TOPIC)
         case "responses":
             indexer = projections.vector_indexer(settings, log, roles.store, roles.index, None)
-            positions = partial(_committed, log, group, RESPONSES_TOPIC)
+            positions = GroupPositions(log, group, RESPONSES_TOPIC)
             topic_id = log.topic_id(EVENTS_TOPIC)
             responses = ResponseIndexer(log, roles.store, roles.index, topic_id, indexer.point, positions)
             return responses, _reading(log, group, RESPONSES_TOPIC)
@@ -135,20 +136,11 @@ def _embed(settings: Settings, roles: Roles, group: str, alive: Callable[[], Non
             hint="set embedder.kind, embedder.url and embedder.model",
             code="missing_setting",
         )
-    return RequestEmbedder(roles.log, roles.embedder, partial(_committed, roles.log, group, REQUESTS_TOPIC), alive)
+    return RequestEmbedder(roles.log, roles.embedder, GroupPositions(roles.log, group, REQUESTS_TOPIC), alive)
 
 
 def _reading(log: EventLog, group: str, topic: str) -> Source:
     return Source(topic, lambda start, revoked: log.consumer(group, topic, start, revoked))
-
-
-def _committed(log: EventLog, group: str, topic: str) -> dict[int, int]:
-    """Where a group that keeps its position in the log goes on; at the beginning where it never was."""
-    committed = log.committed(group, topic)
-    return {
-        partition: committed[partition].offset if partition in committed else bounds.beginning
-        for partition, bounds in log.bounds(topic).items()
-    }
 
 
 def _after_audit(log: EventLog, partition: int) -> int:

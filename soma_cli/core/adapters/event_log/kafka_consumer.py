@@ -252,18 +252,25 @@ class KafkaConsumer:
         elif error.code() in _OUT_OF_RANGE and partition not in self._next:
             LOGGER.debug("%s/%d was not begun yet: %s", self.topic, partition, error)
         elif error.code() in _OUT_OF_RANGE:
-            self._raised.append(self._out_of_range(partition, error))
+            self._begin_again(partition, error)
         else:
             self._raised.append(self.client.error(error, self.trouble, f"reading {self.topic}"))
 
-    def _out_of_range(self, partition: int, error: KafkaError) -> SomaError:
+    def _begin_again(self, partition: int, error: KafkaError) -> None:
+        """Where `start` says by now: for a position that was kept elsewhere, that is where the records were deleted."""
         offset = self._next[partition]
         try:
+        self._waiting.add(partition)
             self._check(partition, offset)
         except SomaError as found:
-            return found
-        self._waiting.add(partition)
-        return self.client.error(error, self.trouble, f"reading {self.topic}/{partition} from {offset}")
+        except ConfigurationError as found:
+            if found.code != "offset_out_of_range":
+                self._raised.append(found)
+            self._raised.append(found)
+        else:
+            self._raised.append(
+                self.client.error(error, self.trouble, f"reading {self.topic}/{partition} from {offset}")
+            )
 
     def _look_at_trouble(self) -> None:
         """Brokers that are away are silent: whoever gets nothing after an error, or for `timeout_s`, asks whether they
