@@ -10,10 +10,12 @@ from typing import Protocol
 from soma_cli.core.errors import ConfigurationError, UsageError
 from soma_cli.core.eventing.audit import audit_end
 from soma_cli.core.operations import projections
+from soma_cli.core.operations.connect_landing import landing_source
 from soma_cli.core.operations.group_positions import GroupPositions
 from soma_cli.core.operations.offsets import resolve_offset
 from soma_cli.core.operations.projections import group_name
 from soma_cli.core.ports import Cache, Embedder, EventLog, MemoryStore, VectorIndex
+from soma_cli.core.ports.landing import Landing
 from soma_cli.core.record import EVENTS_TOPIC, REQUESTS_TOPIC, RESPONSES_TOPIC
 from soma_cli.core.settings import Settings
 from soma_cli.core.workers.audit_writer import AuditWriter
@@ -21,13 +23,13 @@ from soma_cli.core.workers.copying import CopySource
 from soma_cli.core.workers.embedder import RequestEmbedder
 from soma_cli.core.workers.latest_publisher import LatestPublisher
 from soma_cli.core.workers.loop import Limits, Source, Status, Worker
-from soma_cli.core.workers.names import AUDIT, EMBED, KV, LATEST, RESPONSES, VECTOR
+from soma_cli.core.workers.names import AUDIT, EMBED, KV, LANDING, LATEST, RESPONSES, VECTOR
 from soma_cli.core.workers.observation import UNOBSERVED, Observer
 from soma_cli.core.workers.projection import Projection
 from soma_cli.core.workers.response_indexer import ResponseIndexer
 from soma_cli.core.workers.written_through import WrittenThrough
 
-WORKERS = (KV, VECTOR, AUDIT, LATEST, EMBED)
+WORKERS = (KV, VECTOR, AUDIT, LATEST, EMBED, LANDING)
 ALL = "all"
 
 
@@ -44,6 +46,7 @@ class Roles(Protocol):
     def cache(self) -> Cache | None: ...
     @property
     def embedder(self) -> Embedder | None: ...
+    def landing(self) -> Landing: ...
 
 
 def worker_names(settings: Settings, log: EventLog, name: str) -> list[str]:
@@ -62,7 +65,7 @@ def worker_names(settings: Settings, log: EventLog, name: str) -> list[str]:
 def readiness_checks(roles: Roles, names: Sequence[str]) -> dict[str, Callable[[], object]]:
     """What must answer for these workers to do anything. The cache is not among it: nothing fails without it."""
     checks: dict[str, Callable[[], object]] = {"log": lambda: roles.log.bounds(EVENTS_TOPIC)}
-    if {KV, VECTOR, LATEST, RESPONSES} & set(names):
+    if {KV, VECTOR, LATEST, RESPONSES, LANDING} & set(names):
         checks["store"] = lambda: roles.store.epochs(EVENTS_TOPIC)
     if {VECTOR, RESPONSES} & set(names):
         checks["index"] = lambda: roles.index.identity()
@@ -100,6 +103,9 @@ def _made(
             projection: Projection = projections.kv_writer(settings, log, roles.store, max_rejects, through)
             reading = _reading(log, group, EVENTS_TOPIC)
             return projection, reading if through is None else replace(reading, ended=through.wait)
+        case "landing":
+            reading = landing_source(settings, log, roles.landing)
+            return _kv(settings, roles, max_rejects, reading, LANDING)
         case "vector":
             embedder = None if settings.embedder.via == "topics" else roles.embedder
             projection = projections.vector_indexer(
