@@ -20,6 +20,8 @@ from soma_cli.core.ports import (
     SchemaRegistry,
     VectorIndex,
 )
+from soma_cli.core.ports.landing import Landing
+from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import Finding
 from soma_cli.core.schemas import EVENT_SCHEMA, find_folder, subject_of
 from soma_cli.core.settings import Settings
@@ -55,6 +57,20 @@ def open_store(settings: Settings, *, one_shot: bool = False) -> MemoryStore:
     from soma_cli.core.adapters.memory_store.sqlite import SqliteMemoryStore
 
     return SqliteMemoryStore(open_data_folder(settings.data_dir))
+
+
+def open_landing(settings: Settings) -> Landing:
+    """Raises ConfigurationError where nothing can land: that takes brokers, and tables in PostgreSQL."""
+    if settings.log.kind != "kafka" or settings.store.kind != "postgres":
+        raise ConfigurationError(
+            f"nothing lands here: log.kind is {settings.log.kind!r} and store.kind {settings.store.kind!r}",
+            hint="Kafka Connect lands what is in Kafka in PostgreSQL; elsewhere run `soma consume all`",
+            code="not_in_profile",
+        )
+    from soma_cli.core.adapters.memory_store.postgres_landing import PostgresLanding
+
+    _needed(settings.store.dsn, "store.dsn", "postgres")
+    return PostgresLanding(settings.store, settings.log.topic_prefix + EVENTS_TOPIC)
 
 
 def open_cache(settings: Settings) -> Cache | None:
@@ -259,6 +275,10 @@ class Adapters:
             if self._event_schema is None:
                 self._event_schema = event_schema(self._settings, lambda: self.registry)
             return self._event_schema
+
+    def landing(self) -> Landing:
+        """Another one at each call; whoever asks for it closes it."""
+        return open_landing(self._settings)
 
     def close(self) -> None:
         """Every adapter is closed, also after one that could not be; what it raised is raised at the end."""

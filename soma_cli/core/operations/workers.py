@@ -104,8 +104,13 @@ def _made(
             reading = _reading(log, group, EVENTS_TOPIC)
             return projection, reading if through is None else replace(reading, ended=through.wait)
         case "landing":
+            through = None
+            if roles.cache is not None:
+                through = WrittenThrough(roles.store, roles.cache, log.topic_id(EVENTS_TOPIC))
+            landing = projections.kv_writer(settings, log, roles.store, max_rejects, through)
+            landing.name = LANDING
             reading = landing_source(settings, log, roles.landing)
-            return _kv(settings, roles, max_rejects, reading, LANDING)
+            return landing, reading if through is None else replace(reading, ended=through.wait)
         case "vector":
             embedder = None if settings.embedder.via == "topics" else roles.embedder
             projection = projections.vector_indexer(

@@ -11,7 +11,7 @@ from soma_cli.core.adapters.memory_store.postgres_tables import SQL, Tables
 from soma_cli.core.errors import ConfigurationError
 from soma_cli.core.ports import Provisioned
 
-TABLES = ("access", "epochs", "memories", "memory_events", "positions")
+TABLES = ("access", "epochs", "memories", "memory_events", "memory_landing", "positions")
 _STEPS = sorted((SQL / "migrations").glob("*.sql"))
 _TURN = "SELECT pg_advisory_xact_lock(hashtextextended('soma migrations ' || current_schema(), 0))"
 _VERSIONS = "CREATE TABLE IF NOT EXISTS soma_schema (version integer PRIMARY KEY, made_at timestamptz DEFAULT now())"

@@ -1,0 +1,27 @@
+-- name: hold
+SELECT pg_try_advisory_lock(hashtextextended('soma landing ' || current_schema(), 0));
+
+-- name: landed
+SELECT asked.partition, __connect_offset, appended_at, key, value
+FROM unnest(%b, %b) AS asked (partition, start)
+CROSS JOIN LATERAL (
+    SELECT __connect_offset, appended_at, key, value FROM memory_landing
+    WHERE __connect_topic = %s AND topic_id = %s
+    AND __connect_partition = asked.partition AND __connect_offset >= asked.start
+    ORDER BY __connect_offset LIMIT %s
+) AS rows
+LIMIT %s;
+
+-- What Connect writes again at this moment is left for the next time: neither waits for the other.
+-- name: clear
+DELETE FROM memory_landing WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM memory_landing
+    WHERE __connect_topic = %s AND __connect_partition = %s AND __connect_offset < %s
+    FOR UPDATE SKIP LOCKED
+));
+
+-- name: waiting
+SELECT count(*), min(landed_at)
+FROM unnest(%b, %b) AS passed (partition, position)
+JOIN memory_landing ON __connect_partition = passed.partition AND __connect_offset >= passed.position
+WHERE __connect_topic = %s AND topic_id = %s;
