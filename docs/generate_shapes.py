@@ -1,4 +1,4 @@
-"""Writes the tables of json-shapes.md anew from the results and errors of the core: `python docs/generate_shapes.py`."""
+"""Writes the tables of json-shapes.md anew from results and errors: `python docs/generate_shapes.py`."""
 
 from __future__ import annotations
 

@@ -46,10 +46,10 @@ def sentence(subject: SubjectCheck) -> str:
     if subject.events is not None:
         return f"{subject.refused:,} of {subject.events:,} events in the log are refused by {subject.path}"
     others = _listed(subject.against)
-    if subject.change == "added":
+    if subject.change == "added" and subject.compatible:
         return "new: there is nothing yet to compare it with"
-    if subject.change in ("deleted", "renamed") and subject.compatible:
-        return f"{subject.change}, and nothing is asked of it"
+    if subject.mode == "NONE" and subject.compatible:
+        return f"{subject.change}; nothing is asked of it"
     if subject.compatible is False:
         return f"breaks {others}" + (f"; {subject.note}" if subject.note else "")
     if subject.compatible is None:

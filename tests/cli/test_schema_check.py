@@ -1,0 +1,212 @@
+"""`soma schema check`: released versions and files, what is shown, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+
+from tests.cli.schema_folder import PERSON, WITH_EMAIL, folder_of, record, report, soma, write
+
+OPAQUE = record(name_={"type": "string", "pattern": "^(?=.*a)b"})
+OPAQUE_TOO = record(name_={"type": "string", "pattern": "^(?=.*a)(b|b)"})
+"""A pair that the checker leaves undecided: look-ahead has no automaton."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`./schemas` of the working directory, with `person` as released."""
+    monkeypatch.chdir(tmp_path)
+    return folder_of(tmp_path / "schemas", person=PERSON)
+
+
+def test_what_is_as_it_was_released_is_compatible(folder: Path) -> None:
+    result = soma("schema", "check")
+    assert result.exit_code == 0
+    assert "person  BACKWARD  the same as version 1" in result.stdout
+    assert "1 schema in schemas, against the versions released there: 1 compatible" in result.stdout
+
+
+def test_the_documented_shape(folder: Path) -> None:
+    write(folder / "person.json", WITH_EMAIL)
+    found = report("schema", "check")
+    subject = found["subjects"][0]
+    assert (found["compatible"], found["folder"], found["folder_origin"]) == (False, "schemas", "here")
+    assert (subject["subject"], subject["mode"], subject["compatible"]) == ("person", "BACKWARD", False)
+    violation = next(one for one in subject["violations"] if one["keyword"] == "required")
+    assert violation["pointer"] == "/required"
+    assert set(violation) >= {"pointer", "keyword", "message", "witness", "writer", "reader"}
+    assert subject["undecided"] == []
+    assert jsonschema_rs.Draft7Validator(PERSON).is_valid(violation["witness"])
+    assert not jsonschema_rs.Draft7Validator(WITH_EMAIL).is_valid(violation["witness"])
+
+
+def test_a_break_exits_7_and_shows_place_sentence_and_witness(folder: Path) -> None:
+    write(folder / "person.json", WITH_EMAIL)
+    result = soma("schema", "check")
+    assert result.exit_code == 7
+    lines = result.stdout.splitlines()
+    assert re.fullmatch(r"[✗x] person  BACKWARD  breaks version 1", lines[0])
+    assert re.match(r"    /required  .*email", lines[1])
+    assert lines[2].startswith("      version 1 accepts, the new schema refuses: {")
+    assert "1 incompatible" in lines[-1]
+    assert "person breaks what was there before" in result.stderr
+    error = json.loads(soma("schema", "check", "-o", "json").stderr)["error"]
+    assert (error["code"], error["details"]["incompatible"]) == ("schema_incompatible", ["person"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "code"),
+    [("BACKWARD", 7), ("FORWARD", 0), ("FULL", 7), ("NONE", 0)],
+)
+def test_the_mode_is_of_the_option_or_of_the_folder(folder: Path, mode: str, code: int) -> None:
+    write(folder / "person.json", WITH_EMAIL)
+    assert soma("schema", "check", "--mode", mode).exit_code == code
+    write(folder / "versions/person/mode", f"{mode}\n")
+    result = soma("schema", "check")
+    assert result.exit_code == code
+    assert f"person  {mode}  " in result.stdout
+
+
+def test_transitive_means_all_released_versions(folder: Path) -> None:
+    without_age = record(name_={"type": "string"})
+    write(folder / "versions/person/2.json", without_age)
+    narrower = record(name_={"type": "string"}, age={"type": "integer", "maximum": 100})
+    write(folder / "versions/person/1.json", narrower)
+    write(folder / "person.json", PERSON)
+    found = report("schema", "check", "--mode", "FORWARD_TRANSITIVE")["subjects"][0]
+    assert found["against"] == ["version 1", "version 2"]
+    assert {one["reader"] for one in found["violations"]} == {"version 1"}
+    assert soma("schema", "check", "--mode", "FORWARD").exit_code == 0
+
+
+def test_only_the_named_ones_are_checked(folder: Path) -> None:
+    write(folder / "person.json", WITH_EMAIL)
+    folder_of(folder, other=PERSON)
+    assert soma("schema", "check", "other").exit_code == 0
+    assert soma("schema", "check", "schemas/person.json").exit_code == 7
+    unknown = soma("schema", "check", "persn")
+    assert unknown.exit_code == 6
+    assert "other, person" in unknown.stderr
+
+
+def test_what_was_never_released_is_new(folder: Path) -> None:
+    write(folder / "fresh.json", PERSON)
+    result = soma("schema", "check", "fresh")
+    assert result.exit_code == 0
+    assert "new: there is nothing yet to compare it with" in result.stdout
+
+
+def test_a_released_schema_that_is_gone_breaks(folder: Path) -> None:
+    folder_of(folder, other=PERSON)
+    (folder / "person.json").unlink()
+    result = soma("schema", "check")
+    assert result.exit_code == 7
+    assert "schemas/person.json is gone" in result.stdout
+    write(folder / "versions/person/mode", "NONE\n")
+    assert soma("schema", "check").exit_code == 0
+
+
+def test_undecided_fails_unless_allowed(folder: Path) -> None:
+    folder_of(folder, person=OPAQUE)
+    write(folder / "person.json", OPAQUE_TOO)
+    result = soma("schema", "check")
+    assert result.exit_code == 7
+    assert "person could not be decided" in result.stderr
+    assert re.search(r"[?] person  BACKWARD  undecided", result.stdout)
+    assert report("schema", "check")["compatible"] is None
+    assert json.loads(soma("schema", "check", "-o", "json").stderr)["error"]["code"] == "schema_undecided"
+    assert soma("schema", "check", "--allow-undecided").exit_code == 0
+
+
+def test_allowing_the_undecided_does_not_allow_a_break(folder: Path) -> None:
+    folder_of(folder, opaque=OPAQUE)
+    write(folder / "opaque.json", OPAQUE_TOO)
+    write(folder / "person.json", WITH_EMAIL)
+    assert soma("schema", "check", "--allow-undecided").exit_code == 7
+
+
+def test_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    old, new = write(tmp_path / "old.json", PERSON), write(tmp_path / "new.json", WITH_EMAIL)
+    result = soma("schema", "check", "new.json", "--against", "old.json")
+    assert result.exit_code == 7
+    assert "new  BACKWARD  breaks old.json" in result.stdout
+    assert "old.json accepts, new.json refuses: " in result.stdout
+    assert soma("schema", "check", new, "--against", old, "--mode", "FORWARD").exit_code == 0
+    assert soma("schema", "check", old, "--against", new).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--against", "main"], 2, "--against git:main"),
+        (["--against", "old.json"], 2, "one schema is compared with a file"),
+        (["new.json"], 2, "--against OLD.json"),
+        (["new.json", "--against", "missing.json"], 6, "there is no file missing.json"),
+        (["--mode", "SIDEWAYS"], 2, "SIDEWAYS"),
+        (["--against", "log", "--mode", "FULL"], 2, "the log is compared BACKWARD"),
+    ],
+)
+def test_what_cannot_be_asked(folder: Path, arguments: list[str], code: int, words: str) -> None:
+    for name in ("old.json", "new.json"):
+        write(folder.parent / name, PERSON)
+    result = soma("schema", "check", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert words in result.stderr
+
+
+def test_a_mode_that_is_none_is_a_fault_of_the_folder(folder: Path) -> None:
+    write(folder / "versions/person/mode", "SIDEWAYS\n")
+    result = soma("schema", "check")
+    assert result.exit_code == 3
+    assert "SIDEWAYS" in result.stderr
+
+
+# --- annotations of GitHub Actions ---
+
+
+def test_annotations_stand_at_the_line_of_the_violation(folder: Path) -> None:
+    write(folder / "person.json", WITH_EMAIL)
+    result = soma("schema", "check", "-o", "github")
+    assert result.exit_code == 7
+    line = next(line for line in result.stdout.splitlines() if line.startswith("::error"))
+    assert line.startswith("::error file=schemas/person.json,line=4,title=person breaks version 1::")
+    assert "%0Aversion 1 accepts, the new schema refuses: {" in line
+    text = (folder / "person.json").read_text(encoding="utf-8").splitlines()
+    assert '"required"' in text[3]
+
+
+def test_annotations_are_escaped(folder: Path) -> None:
+    name = "a%b\r\n::error::x,y:z"
+    folder_of(folder, person=record(**{name: {"type": "string"}}))
+    write(folder / "person.json", record(**{name: {"type": "integer"}}))
+    lines = [line for line in soma("schema", "check", "-o", "github").stdout.splitlines() if line.startswith("::")]
+    assert lines
+    for line in lines:
+        properties, _, message = line.removeprefix("::error ").partition("::")
+        assert "%" not in re.sub("%(25|0D|0A|3A|2C)", "", properties + message)
+        assert properties.count("=") == 3
+
+
+def test_annotations_name_files_from_the_top_of_the_checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(folder.parent.parent))
+    write(folder / "person.json", WITH_EMAIL)
+    assert f"file={folder.parent.name}/schemas/person.json" in soma("schema", "check", "-o", "github").stdout
+
+
+def test_annotations_tell_of_what_could_not_be_checked(folder: Path) -> None:
+    write(folder / "person.json", "{")
+    result = soma("schema", "check", "-o", "github")
+    assert (result.exit_code, result.stdout.startswith("::error::schemas/person.json: ")) == (5, True)
+
+
+def test_what_is_allowed_is_a_warning(folder: Path) -> None:
+    folder_of(folder, person=OPAQUE)
+    write(folder / "person.json", OPAQUE_TOO)
+    assert "::error " in soma("schema", "check", "-o", "github").stdout
+    allowed = soma("schema", "check", "-o", "github", "--allow-undecided")
+    assert (allowed.exit_code, "::error" in allowed.stdout, "::warning " in allowed.stdout) == (0, False, True)

@@ -1,0 +1,204 @@
+"""`soma schema check --against git:REV`, in repositories of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.schema_folder import PERSON, WITH_EMAIL, Repository, folder_of, record, report, soma, write
+
+FEWER = record(name_={"type": "string"})
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """With `person` as released, committed to main, and the working directory at its top."""
+    made = Repository(tmp_path / "work")
+    folder_of(made.path / "schemas", person=PERSON)
+    made.commit("the first")
+    monkeypatch.chdir(made.path)
+    return made
+
+
+def test_the_working_tree_is_compared_with_the_revision(repository: Repository) -> None:
+    assert soma("schema", "check", "--against", "git:main").exit_code == 0
+    write(repository.path / "schemas/person.json", WITH_EMAIL)
+    result = soma("schema", "check", "--against", "git:main")
+    assert result.exit_code == 7
+    assert "person  BACKWARD  breaks main" in result.stdout
+    assert "git:main accepts, the new schema refuses: {" in result.stdout
+
+
+@pytest.mark.parametrize("revision", ["HEAD~1", "v1", "main", "HEAD^{/the first}"])
+def test_any_name_of_a_commit_will_do(repository: Repository, revision: str) -> None:
+    repository.git("tag", "-a", "v1", "-m", "a tag")
+    repository.git("switch", "-q", "-c", "work")
+    write(repository.path / "schemas/person.json", WITH_EMAIL)
+    repository.commit()
+    assert soma("schema", "check", "--against", f"git:{revision}").exit_code == 7
+    assert soma("schema", "check", "--against", "git:HEAD").exit_code == 0
+
+
+def test_the_merge_base_is_where_a_branch_began(repository: Repository) -> None:
+    """What main has gained since is none of the branch's doing."""
+    repository.git("switch", "-q", "-c", "work")
+    repository.git("switch", "-q", "main")
+    write(repository.path / "schemas/person.json", FEWER)
+    repository.commit()
+    repository.git("switch", "-q", "work")
+    assert report("schema", "check", "--against", "git:main...")["subjects"][0]["change"] == "same"
+    assert report("schema", "check", "--against", "git:main")["subjects"][0]["change"] == "changed"
+
+
+def test_an_added_schema_is_fine(repository: Repository) -> None:
+    write(repository.path / "schemas/fresh.json", PERSON)
+    result = soma("schema", "check", "--against", "git:main")
+    assert result.exit_code == 0
+    assert "fresh  BACKWARD  new" in result.stdout
+
+
+def test_a_deleted_schema_breaks(repository: Repository) -> None:
+    (repository.path / "schemas/person.json").unlink()
+    write(repository.path / "schemas/other.json", FEWER)
+    result = soma("schema", "check", "--against", "git:main")
+    assert result.exit_code == 7
+    assert "schemas/person.json is gone" in result.stdout
+
+
+def test_a_renamed_schema_breaks_and_is_told_from_a_deleted_one(repository: Repository) -> None:
+    repository.git("mv", "schemas/person.json", "schemas/human.json")
+    subjects = {one["subject"]: one for one in report("schema", "check", "--against", "git:main")["subjects"]}
+    assert (subjects["person"]["change"], subjects["person"]["compatible"]) == ("renamed", False)
+    assert "was renamed to human" in subjects["person"]["violations"][0]["message"]
+    assert subjects["human"]["change"] == "added"
+
+
+def test_a_schema_of_mode_none_may_go(repository: Repository) -> None:
+    write(repository.path / "schemas/versions/person/mode", "NONE\n")
+    (repository.path / "schemas/person.json").unlink()
+    assert soma("schema", "check", "--against", "git:main").exit_code == 0
+
+
+@pytest.mark.parametrize("change", ["changed", "deleted"])
+def test_a_released_version_never_changes(repository: Repository, change: str) -> None:
+    released = repository.path / "schemas/versions/person/1.json"
+    released.unlink()
+    if change == "changed":
+        write(released, WITH_EMAIL)
+    result = soma("schema", "check", "--against", "git:main", "--mode", "NONE")
+    assert result.exit_code == 7
+    assert "schemas/versions/person/1.json" in result.stdout
+    assert "a released version never changes" in result.stdout
+
+
+def test_a_new_released_version_is_fine(repository: Repository) -> None:
+    write(repository.path / "schemas/versions/person/2.json", FEWER)
+    assert soma("schema", "check", "--against", "git:main").exit_code == 0
+
+
+def test_transitive_modes_look_at_all_that_was_released_by_then(repository: Repository) -> None:
+    """The revision's working version, which is the last, accepts what the first one did not."""
+    write(repository.path / "schemas/person.json", record(name_={"type": "string"}, age={"type": "integer"}))
+    repository.commit()
+    write(repository.path / "schemas/person.json", record(name_={"type": "string"}, age={"type": "integer"}, a={}))
+    subject = report("schema", "check", "--against", "git:main", "--mode", "FORWARD_TRANSITIVE")["subjects"][0]
+    assert subject["against"] == ["version 1", "git:main"]
+    assert {one["reader"] for one in subject["violations"]} == {"version 1"}
+
+
+def test_references_to_files_are_those_of_the_revision(repository: Repository) -> None:
+    write(repository.path / "common/name.json", {"type": "string"})
+    write(repository.path / "schemas/person.json", record(name_={"$ref": "../common/name.json"}))
+    repository.commit()
+    write(repository.path / "common/name.json", {"type": "integer"})
+    found = report("schema", "check", "--against", "git:main")["subjects"][0]
+    assert found["compatible"] is False
+    assert found["violations"][0]["pointer"].startswith(("/definitions/name", "/properties/name"))
+
+
+def test_it_works_from_a_sub_folder(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = repository.path / "src" / "deep"
+    below.mkdir(parents=True)
+    write(repository.path / "schemas/person.json", WITH_EMAIL)
+    monkeypatch.chdir(below)
+    found = report("schema", "check", "--against", "git:main")
+    assert (found["compatible"], found["folder"]) == (False, str(repository.path / "schemas"))
+
+
+def test_schemas_may_lie_anywhere_in_the_repository(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(repository.path / "services" / "people" / "formats", person=PERSON)
+    repository.commit()
+    write(folder / "person.json", WITH_EMAIL)
+    for place, option in ((repository.path, folder), (folder.parent, Path("formats"))):
+        monkeypatch.chdir(place)
+        assert soma("schema", "check", "--against", "git:main", "--schemas", option).exit_code == 7
+        assert soma("schema", "check", "--against", "git:HEAD~1", "--schemas", option).exit_code == 0
+
+
+def test_names_with_spaces_and_other_letters_are_found(repository: Repository) -> None:
+    folder = folder_of(repository.path / "Schémas of ours", person=PERSON)
+    repository.commit()
+    write(folder / "person.json", WITH_EMAIL)
+    assert soma("schema", "check", "--against", "git:main", "--schemas", folder).exit_code == 7
+
+
+def test_a_hook_of_another_repository_does_not_mislead_it(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git tells its hooks where its repository is, and the tools that they run hear it too."""
+    other = Repository(tmp_path / "other")
+    monkeypatch.setenv("GIT_DIR", str(other.path / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other.path / ".git/index"))
+    assert report("schema", "check", "--against", "git:main")["subjects"][0]["change"] == "same"
+
+
+def test_before_the_first_commit_there_is_nothing_to_break(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Repository(tmp_path / "fresh")
+    folder_of(made.path / "schemas", person=PERSON)
+    monkeypatch.chdir(made.path)
+    assert report("schema", "check", "--against", "git:HEAD")["subjects"][0]["change"] == "added"
+    assert soma("schema", "check", "--against", "git:main").exit_code == 2
+
+
+@pytest.mark.parametrize("revision", ["nowhere", "", "--upload-pack=touch x", "HEAD:schemas", "main..HEAD"])
+def test_an_unknown_revision_is_said_to_be_one(repository: Repository, revision: str) -> None:
+    result = soma("schema", "check", "--against", f"git:{revision}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"git knows no revision '{revision}'" in result.stderr
+
+
+def test_outside_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    folder_of(tmp_path / "full" / "schemas", person=PERSON)
+    monkeypatch.chdir(tmp_path / "full")
+    result = soma("schema", "check", "--against", "git:main")
+    assert result.exit_code == 2
+    assert "schemas lies in no git repository" in result.stderr
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    result = soma("schema", "check", "--against", "git:main")
+    assert result.exit_code == 2
+    assert "no folder `schemas`" in result.stderr
+
+
+def test_without_git_it_says_so(repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = soma("schema", "check", "--against", "git:main")
+    assert result.exit_code == 3
+    assert "git is not installed" in result.stderr
+
+
+def test_a_file_of_the_revision_that_is_no_schema_is_named(repository: Repository) -> None:
+    write(repository.path / "schemas/person.json", '{"type": 7}')
+    repository.commit()
+    write(repository.path / "schemas/person.json", PERSON)
+    result = soma("schema", "check", "--against", "git:HEAD")
+    assert result.exit_code == 5
+    assert "HEAD:schemas/person.json: " in result.stderr
+
+
+def test_a_link_of_the_revision_is_no_schema(repository: Repository) -> None:
+    (repository.path / "schemas/link.json").symlink_to("person.json")
+    repository.commit()
+    assert soma("schema", "check", "person", "--against", "git:HEAD").exit_code == 0
