@@ -3,38 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from soma_cli.core.compatibility.budget import Budget
+from soma_cli.core.compatibility.budget import Budget, Meter
+from soma_cli.core.compatibility.comparison import Comparison
+from soma_cli.core.compatibility.refusal import refused_schema
 from soma_cli.core.compatibility.validation import validator
 from soma_cli.core.compatibility.verdict import Mode, Undecided, Verdict, Violation
+from soma_cli.core.compatibility.weakening import keyword_of, without
 from soma_cli.core.serialization import json_pointer
 
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft7Validator, ValidationError
 
-def check(writer: Any, reader: Any, budget: Budget = Budget()) -> Verdict:  # noqa: B008 - frozen
-    """Is every document that the writer's schema accepts accepted by the reader's?"""
-    if writer == reader:
-        return Verdict(True)
-    old, new = validator(writer), validator(reader)
-    violations: dict[str, Violation] = {}
-    for document in list(_guesses(writer, reader, 3))[: min(budget.steps, 5000)]:
-        if old.is_valid(document) and not new.is_valid(document):
-            for error in new.iter_errors(document):
-                pointer = json_pointer(error.schema_path)
-                keyword = str(error.schema_path[-1]) if error.schema_path else "false"
-                violations.setdefault(pointer, Violation(pointer, keyword, error.message, document))
-    if violations:
-        return Verdict(False, list(violations.values()))
-    return Verdict(None, [], [Undecided("", "the schemas differ, and no witness was found")])
+_MOST_VIOLATIONS = 20
+_LONGEST_SENTENCE = 240
+_ENOUGH = Budget()
 
 
-def check_version(new: Any, old: Sequence[Any], mode: Mode, budget: Budget = Budget()) -> Verdict:  # noqa: B008
+class _Found(NamedTuple):
+    violation: Violation
+    path: list[str | int]
+    name: str | None
+
+
+def check(writer: Any, reader: Any, budget: Budget = _ENOUGH) -> Verdict:
+    """Is every document that the writer's schema accepts accepted by the reader's?
+
+    Both are parsed JSON. Raises InputRejected for what is no draft-07 schema.
+    """
+    refused_schema(writer)
+    refused_schema(reader)
+    writes, reads = validator(writer), validator(reader)
+    comparison = Comparison(writer, Meter(budget))
+    found: dict[tuple[str, str], Violation] = {}
+    weaker, undecided = reader, None
+    while len(found) < _MOST_VIOLATIONS:
+        outcome = comparison.witness(weaker)
+        if outcome is None or isinstance(outcome, Undecided):
+            undecided = outcome
+            break
+        if not (writes.is_valid(outcome.value) and not reads.is_valid(outcome.value)):
+            undecided = Undecided("", "the validator does not agree with the witness that the search has built")
+            break
+        new = [one for one in _violations(validator(weaker), outcome.value) if _key(one.violation) not in found]
+        found |= {_key(one.violation): one.violation for one in new}
+        try:
+            for one in new:
+                weaker = without(weaker, one.path, one.name)
+        except LookupError:
+            break
+        if not new:
+            break
+    if found:
+        return Verdict(False, list(found.values()), [undecided] if undecided else [])
+    return Verdict(None, [], [undecided]) if undecided else Verdict(True)
+
+
+def check_version(new: Any, old: Sequence[Any], mode: Mode, budget: Budget = _ENOUGH) -> Verdict:
     """Does a new version agree with older ones (oldest first), the way the mode asks?"""
     if mode is Mode.NONE or not old:
         return Verdict(True)
-    versions = old if mode.endswith("_TRANSITIVE") else old[-1:]
     verdicts = []
-    for version in versions:
+    for version in old if mode.endswith("_TRANSITIVE") else old[-1:]:
         if mode.startswith(("BACKWARD", "FULL")):
             verdicts.append(check(version, new, budget))
         if mode.startswith(("FORWARD", "FULL")):
@@ -49,34 +80,21 @@ def _together(verdicts: list[Verdict]) -> Verdict:
     return Verdict(False if False in answers else None if None in answers else True, violations, undecided)
 
 
-_TEXTS = ["00000000-0000-0000-0000-000000000000", "2000-01-01T00:00:00Z"]
-_ANYTHING: list[Any] = [None, True, 0, 1, -1, 1.5, 10**6, "", "a", "a" * 50, *_TEXTS, [], [0], ["a", "a"], {}, {"a": 0}]
+def _key(violation: Violation) -> tuple[str, str]:
+    """`required` has one violation for each name that it asks for."""
+    return violation.pointer, violation.message if violation.keyword == "required" else ""
 
 
-def _guesses(writer: Any, reader: Any, depth: int) -> Iterator[Any]:
-    schemas = [part for part in (writer, reader) if isinstance(part, dict)]
-    for part in schemas:
-        yield from part.get("enum", [])
-        yield from (part[k] + step for k in ("minimum", "maximum") if k in part for step in (-1, 0, 1))
-    yield from _ANYTHING
-    if depth:
-        yield from _objects([part.get("properties", {}) for part in schemas], schemas, depth)
-        for items in (part["items"] for part in schemas if isinstance(part.get("items"), dict)):
-            yield from ([item] for item in _guesses(items, {}, depth - 1))
+def _violations(reads: Draft7Validator, witness: Any) -> Iterator[_Found]:
+    for error in reads.iter_errors(witness):
+        path = list(error.schema_path)
+        name = getattr(error.kind, "property", None) if path and path[-1] == "required" else None
+        yield _Found(Violation(json_pointer(path), keyword_of(path), _sentence(error), witness), path, name)
 
 
-def _objects(properties: list[dict[str, Any]], schemas: list[dict[str, Any]], depth: int) -> Iterator[Any]:
-    names = list(dict.fromkeys(name for members in properties for name in members))
-    sides = [[members.get(name, {}) for members in properties] + [{}, {}] for name in names]
-    guesses = {n: list(_guesses(side[0], side[1], depth - 1)) for n, side in zip(names, sides, strict=True)}
-    writer = validator(schemas[0])
-    base = {
-        n: next((v for v in g if validator(sides[i][0]).is_valid(v)), None) for i, (n, g) in enumerate(guesses.items())
-    }
-    required = {k: v for k, v in base.items() if k in schemas[0].get("required", [])}
-    for start in (required, base):
-        if writer.is_valid(start):
-            yield start
-        for name in names:
-            yield {k: v for k, v in start.items() if k != name}
-            yield from ({**start, name: value} for value in guesses[name])
+def _sentence(error: ValidationError) -> str:
+    message = error.message
+    if len(message) > _LONGEST_SENTENCE:
+        message = f"{message[: _LONGEST_SENTENCE - 3]}..."
+    where = json_pointer(error.instance_path)
+    return f"{message} (at {where})" if where else message

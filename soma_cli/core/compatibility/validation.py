@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,14 +25,10 @@ def validator(schema: Any) -> Draft7Validator:
     return jsonschema_rs.Draft7Validator(schema, formats={"uuid": _is_uuid}, validate_formats=True, offline=True)
 
 
-def accepts(keyword: str, argument: Any, value: Any) -> bool:
-    """Whether one keyword alone accepts a value."""
-    return bool(_of_keyword(keyword, json.dumps(argument)).is_valid(value))
-
-
-@functools.lru_cache(maxsize=512)
-def _of_keyword(keyword: str, argument: str) -> Draft7Validator:
-    return validator({keyword: json.loads(argument)})
+@functools.lru_cache(maxsize=1024)
+def accepting(schema: str) -> Callable[[Any], bool]:
+    """Whether a schema, given as JSON, accepts a value."""
+    return validator(json.loads(schema)).is_valid
 
 
 def _is_uuid(text: str) -> bool:
