@@ -81,6 +81,12 @@ def test_no_client_library_is_loaded_before_it_is_needed(module: str) -> None:
     assert loaded & (CLIENT_LIBRARIES | TERMINAL_LIBRARIES | PICKLERS - {"marshal"}) == set()
 
 
+def test_the_checker_of_schemas_is_not_loaded_where_nothing_is_checked() -> None:
+    loaded = loaded_by("import soma_cli.core.system, soma_cli.main")
+    assert "soma_cli.core.compatibility.verdict" in loaded
+    assert "soma_cli.core.compatibility.checker" not in loaded
+
+
 def test_the_core_loads_no_command_line_library() -> None:
     assert loaded_by("import soma_cli.core.system") & {"typer", "rich", "click"} == set()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from soma_cli.core.errors import SomaError
 from soma_cli.core.instants import now_us, parse_instant
-from soma_cli.core.operations import projections, read
+from soma_cli.core.operations import projections, read, schema_setup
 from soma_cli.core.ports import EventLog, MemoryStore, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import (
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from soma_cli.core.operations.replay import Selection
 
 Progress = Callable[[int], None]
+_PARTS = ("log", "store", "index", "registry")
 
 
 class Administration:
@@ -346,7 +347,9 @@ class Administration:
         made = [part.provision() for part in (self._log, self._store)]
         epoch, accepted = accept_log(self._log, self._store, new_epoch=new_epoch)
         made.append(self._index.provision())
-        served = [part for part, name in zip(made, ("log", "store", "index"), strict=True) if name not in files]
+        if self._settings.registry.kind == "confluent_http":
+            made.append(schema_setup.provision(self._adapters.registry, self._settings))
+        served = [part for part, name in zip(made, _PARTS, strict=False) if name not in files]
         return InitResult(
             data_dir=str(self._settings.data_dir),
             created=[part for part in files if part not in before] + [name for part in served for name in part.created],
@@ -371,6 +374,7 @@ class Administration:
             index=lambda: self._index,
             cache=lambda: self._adapters.cache,
             embedder=lambda: self._adapters.embedder,
+            registry=lambda: self._adapters.registry,
             identity=settled_identity(self._settings),
         )
         found = diagnose(self._settings, parts, now=now_us(), deep=deep).findings

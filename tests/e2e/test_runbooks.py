@@ -63,6 +63,7 @@ class Cluster:
             "SOMA_CACHE__URL": redis_url(),
             "SOMA_CACHE__PREFIX": self.prefix,
             "SOMA_INDEX__KIND": "qdrant_edge",
+            "SOMA_REGISTRY__KIND": "files",
             "SOMA_DATA_DIR": str(folder / "data"),
         }
         self.port = free_port()

@@ -16,9 +16,10 @@ from soma_cli.core.event import decode_event
 from soma_cli.core.eventing.dead_letters import read_letters
 from soma_cli.core.eventing.producer import Draft, build_event
 from soma_cli.core.instants import MICROSECONDS, format_instant
+from soma_cli.core.operations import schema_setup
 from soma_cli.core.operations.lag import OUT_OF_RANGE, committed_offsets, group_lag
 from soma_cli.core.operations.projections import COPIES, group_name
-from soma_cli.core.ports import Cache, Embedder, EventLog, IndexIdentity, MemoryStore, VectorIndex
+from soma_cli.core.ports import Cache, Embedder, EventLog, IndexIdentity, MemoryStore, SchemaRegistry, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.results import DoctorReport, Finding, GroupLag
 from soma_cli.core.settings import Settings
@@ -61,6 +62,7 @@ class Parts:
     index: Callable[[], VectorIndex]
     cache: Callable[[], Cache | None]
     embedder: Callable[[], Embedder | None]
+    registry: Callable[[], SchemaRegistry]
     identity: IndexIdentity
 
 
@@ -91,6 +93,8 @@ def diagnose(settings: Settings, parts: Parts, *, now: int, deep: bool = False) 
     seen.extend("cache", lambda: [] if (cache := parts.cache()) is None else cache.health())
     seen.extend("embedder", lambda: _embedder(parts.embedder()))
     seen.extend("schema", lambda: [_schema(settings)])
+    if settings.registry.kind == "confluent_http":
+        seen.extend("registry", lambda: schema_setup.findings(parts.registry(), settings))
     seen.extend("libraries", lambda: [_libraries(settings)])
     return report(seen.findings)
 

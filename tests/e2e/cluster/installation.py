@@ -38,6 +38,7 @@ class Cluster(Soma):
             "cache.kind": "redis" if redis else "none",
             "cache.prefix": prefix,
             "index.kind": "qdrant_edge",
+            "registry.kind": "files",
             "worker.backoff_max_s": 1.0,
             **({"cache.url": redis} if redis else {}),
             **{name.replace("__", "."): value for name, value in settings.items()},
