@@ -4,6 +4,7 @@ FROM python:3.13.7-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE config.example.yaml ./
 COPY schemas schemas
+COPY deploy/connect deploy/connect
 COPY soma_cli soma_cli
 RUN python -m venv /opt/soma && /opt/soma/bin/pip install --no-cache-dir --disable-pip-version-check .
 

@@ -6,6 +6,7 @@ Each module has `add_to(app)`. The order here is the order of `soma --help`.
 from soma_cli.commands import (
     bench,
     config,
+    connect,
     consume,
     delete,
     dlq,
@@ -46,6 +47,7 @@ COMMANDS = (
     prune,
     score,
     dlq,
+    connect,
     init,
     doctor,
     config,

@@ -26,6 +26,7 @@ class WorkerName(StrEnum):
     audit = "audit"
     latest = "latest"
     embed = "embed"
+    landing = "landing"
     all = "all"
 
 

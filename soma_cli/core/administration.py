@@ -43,6 +43,7 @@ from soma_cli.core.workers.names import KV
 from soma_cli.core.workers.observation import Metrics, Observer
 
 if TYPE_CHECKING:
+    from soma_cli.core.connect_path import ConnectPath
     from soma_cli.core.eventing.dead_letters import DeadLetter
     from soma_cli.core.governance import Governance
     from soma_cli.core.operations.replay import Selection
@@ -82,6 +83,13 @@ class Administration:
         from soma_cli.core.governance import Governance
 
         return Governance(self._settings, self._adapters)
+
+    @property
+    def connect(self) -> ConnectPath:
+        """The connector that lands events in the store."""
+        from soma_cli.core.connect_path import ConnectPath
+
+        return ConnectPath(self._settings, self._adapters)
 
     # --- the log read back ---
 

@@ -20,6 +20,7 @@ from soma_cli.core.ports import (
     SchemaRegistry,
     VectorIndex,
 )
+from soma_cli.core.ports.connect import Connect
 from soma_cli.core.ports.landing import Landing
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import Finding
@@ -71,6 +72,22 @@ def open_landing(settings: Settings) -> Landing:
 
     _needed(settings.store.dsn, "store.dsn", "postgres")
     return PostgresLanding(settings.store, settings.log.topic_prefix + EVENTS_TOPIC)
+
+
+def open_connect(settings: Settings) -> Connect:
+    from soma_cli.core.adapters.connect.connect_http import ConnectHttp
+
+    _needed(settings.connect.url, "connect.url", "`soma connect`")
+    return ConnectHttp(settings.connect)
+
+
+def connect_target(settings: Settings) -> dict[str, str]:
+    """The store as Kafka Connect is to be told of it: `jdbc_url`, `user`, `password`. Raises ConfigurationError."""
+    from soma_cli.core.adapters.memory_store.postgres_jdbc import jdbc_target
+
+    setting = "connect.store_dsn" if settings.connect.store_dsn else "store.dsn"
+    _needed(settings.store.dsn, "store.dsn", "postgres")
+    return jdbc_target(settings.connect.store_dsn or settings.store.dsn or "", setting)
 
 
 def open_cache(settings: Settings) -> Cache | None:
