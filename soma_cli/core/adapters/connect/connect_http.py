@@ -1,0 +1,129 @@
+"""Kafka Connect's REST interface. httpx is imported at the first request."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from soma_cli.core.adapters.connect.connect_errors import Absent, ConnectErrors
+from soma_cli.core.errors import ServiceUnavailable
+from soma_cli.core.settings import ConnectSettings
+from soma_cli.core.settings_catalogue import without_password
+
+if TYPE_CHECKING:
+    import httpx
+
+_LOOK_EVERY_S = 0.2
+_SETTLE_S = 60.0
+"""How long Connect has to stop a connector, or to give its work out anew. A group's own time-outs take as long."""
+
+
+class ConnectHttp:
+    """One Connect cluster, by the address of any of its workers. Not for several threads."""
+
+    def __init__(self, settings: ConnectSettings) -> None:
+        self._url = (settings.url or "").rstrip("/")
+        self._timeout_s = settings.timeout_s
+        self.where = without_password(self._url)
+        self._errors = ConnectErrors(self.where)
+        self._client: httpx.Client | None = None
+
+    def version(self) -> str:
+        """Raises ConfigurationError where something else than Connect answers."""
+        root = self._ask("GET", "/")
+        if not isinstance(root, dict) or "kafka_cluster_id" not in root:
+            raise self._errors.stranger("JSON that is not Connect's")
+        return str(root.get("version"))
+
+    def plugins(self) -> set[str]:
+        """The class names of connectors, transformations and converters that it can load."""
+        found = self._ask("GET", "/connector-plugins?connectorsOnly=false")
+        return {str(one.get("class")) for one in found if isinstance(one, dict)} if isinstance(found, list) else set()
+
+    def config(self, connector: str) -> dict[str, str] | None:
+        """None where there is no such connector."""
+        try:
+            return {str(key): str(value) for key, value in self._ask("GET", f"{_path(connector)}/config").items()}
+        except Absent:
+            return None
+
+    def put_config(self, connector: str, config: Mapping[str, str]) -> None:
+        """Make the connector, or change it. Raises ConfigurationError where Connect refuses the configuration."""
+        self._settling(lambda: self._ask("PUT", f"{_path(connector)}/config", dict(config)))
+
+    def status(self, connector: str) -> dict[str, Any] | None:
+        """As Connect tells it: {"connector": {"state"...}, "tasks": [{"id", "state", "trace"...}]}."""
+        try:
+            found: dict[str, Any] = self._ask("GET", f"{_path(connector)}/status")
+        except Absent:
+            return None
+        return found
+
+    def start_at(self, connector: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """Start the connector again with the given offsets (next to read), by partition, whatever it had committed."""
+        self._settling(lambda: self._ask("PUT", f"{_path(connector)}/stop"))
+        self._settling(lambda: self._stopped(connector))
+        body = {
+            "offsets": [
+                {
+                    "partition": {"kafka_topic": topic, "kafka_partition": partition},
+                    "offset": {"kafka_offset": offset},
+                }
+                for partition, offset in offsets.items()
+            ]
+        }
+        self._settling(lambda: self._ask("PATCH", f"{_path(connector)}/offsets", body))
+        self._settling(lambda: self._ask("PUT", f"{_path(connector)}/resume"))
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def _stopped(self, connector: str) -> None:
+        status = self.status(connector) or {}
+        if status.get("connector", {}).get("state") != "STOPPED" or status.get("tasks"):
+            raise self._errors.unsettled(f"the connector {connector} has not stopped")
+
+    def _settling(self, action: Callable[[], object]) -> None:
+        """Tried again while Connect is about to give its work out anew; raises the last refusal after a minute."""
+        deadline = time.monotonic() + _SETTLE_S
+        while True:
+            try:
+                action()
+                return
+            except ServiceUnavailable as error:
+                if error.code != "connect_busy" or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_LOOK_EVERY_S)
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        """The answer's JSON, None where it is empty."""
+        import httpx
+
+        if self._client is None:
+            self._client = httpx.Client(trust_env=not _is_loopback(self._url), headers={"User-Agent": "soma"})
+        try:
+            answer = self._client.request(method, self._url + path, json=body, timeout=self._timeout_s)
+        except httpx.InvalidURL as error:
+            raise self._errors.unusable(error) from error
+        except httpx.HTTPError as error:
+            raise self._errors.away(error, self._timeout_s) from error
+        try:
+            said = json.loads(answer.content) if answer.content.strip() else None
+        except ValueError as error:
+            raise self._errors.no_json(answer.status_code, answer.headers.get("Content-Type", "")) from error
+        if answer.is_success:
+            return said
+        raise self._errors.refused(answer.status_code, said)
+
+
+def _path(connector: str) -> str:
+    return f"/connectors/{quote(connector, safe='')}"
+
+
+def _is_loopback(url: str) -> bool:
+    """A proxy cannot reach this machine's loopback."""
+    return (urlsplit(url).hostname or "") in ("localhost", "127.0.0.1", "::1")
