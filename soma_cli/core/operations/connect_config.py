@@ -15,7 +15,6 @@ from soma_cli.core.settings import Settings
 from soma_cli.core.settings_catalogue import HIDDEN
 
 _PACKAGE = Path(__file__).resolve().parents[2]
-_SECRET = "password"
 TOPIC_ID = "transforms.source.static.value"
 
 
@@ -33,7 +32,7 @@ def dead_letter_topic(settings: Settings) -> str:
 def wanted_config(
     settings: Settings, topic_id: str, target: Mapping[str, str], file: Path | None = None
 ) -> dict[str, str]:
-    """`target`: `jdbc_url`, `user` and `password` of the store. Raises UsageError where the file is no configuration."""
+    """`target`: `jdbc_url`, `user`, `password` of the store. Raises UsageError where the file is no configuration."""
     values = {
         **target,
         "topic": settings.log.topic_prefix + EVENTS_TOPIC,
@@ -56,7 +55,7 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[ConfigC
 
 
 def _shown(key: str, value: str | None) -> str | None:
-    return HIDDEN if value and _SECRET in key else value
+    return HIDDEN if value and "password" in key else value
 
 
 def _read(file: Path) -> dict[str, str]:
