@@ -6,7 +6,6 @@ metadata and is checked there. Constructed directly, nothing is checked: `Settin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -383,27 +382,3 @@ class Settings:
     scoring: ScoringSettings = field(default_factory=ScoringSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
-
-
-BUILT_IN_PROFILES: Mapping[str, Mapping[str, object]] = {
-    "embedded": {
-        "log.kind": "sqlite",
-        "store.kind": "sqlite",
-        "index.kind": "qdrant_edge",
-        "cache.kind": "none",
-        "registry.kind": "files",
-    },
-    "cluster": {
-        "log.kind": "kafka",
-        "log.bootstrap_servers": "localhost:9092",
-        "store.kind": "postgres",
-        "store.dsn": "postgresql://localhost:5432/soma",
-        "index.kind": "qdrant",
-        "index.url": "http://localhost:6333",
-        "cache.kind": "redis",
-        "cache.url": "redis://localhost:6379/0",
-        "registry.kind": "confluent_http",
-        "registry.url": "http://localhost:8081",
-        "connect.url": "http://localhost:8083",
-    },
-}

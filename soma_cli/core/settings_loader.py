@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .built_in_profiles import BUILT_IN_PROFILES
 from .errors import ConfigurationError
-from .settings import BUILT_IN_PROFILES, Settings, default_data_dir
+from .settings import Settings, default_data_dir
 from .settings_catalogue import Setting, build, catalogue, groups
 from .settings_file import SettingsFile, find_file
 

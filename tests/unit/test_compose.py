@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 import typer
 
-from soma_cli.core.settings import BUILT_IN_PROFILES, WorkerSettings
+from soma_cli.core.built_in_profiles import BUILT_IN_PROFILES
+from soma_cli.core.settings import WorkerSettings
 from soma_cli.core.settings_catalogue import catalogue
 from soma_cli.core.settings_loader import load_settings
 from soma_cli.main import app

@@ -15,8 +15,9 @@ from types import ModuleType
 import pytest
 import yaml
 
+from soma_cli.core.built_in_profiles import BUILT_IN_PROFILES
 from soma_cli.core.errors import ConfigurationError
-from soma_cli.core.settings import BUILT_IN_PROFILES, Settings
+from soma_cli.core.settings import Settings
 from soma_cli.core.settings_catalogue import Setting, catalogue, without_password
 from soma_cli.core.settings_loader import Loaded, describe, load_settings
 
