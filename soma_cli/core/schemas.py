@@ -133,6 +133,6 @@ def schema_text(name: str) -> str:
 
 
 def no_such_schema(name: str, names: Iterable[str], where: str = "") -> NotFound:
-    there = ", ".join(names)
-    hint = f"the schemas are: {there}" if there else "give the folder of the schemas with --schemas"
-    return NotFound(f"there is no schema {name!r}{where and f' in {where}'}", hint=hint)
+    return NotFound(
+        f"there is no schema {name!r}{where and f' in {where}'}", hint=f"the schemas are: {', '.join(names)}"
+    )

@@ -29,20 +29,18 @@ class Place(NamedTuple):
     document: str
     tokens: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return f"{self.document}#{json_pointer(self.tokens)}" if self.tokens else self.document
-
 
 def is_remote(document: str) -> bool:
     return urlsplit(document).scheme in ("http", "https")
 
 
-def bundle(root: str, read: Read) -> Any:
+def bundle(root: str, read: Read, shown: Callable[[str], str] = str) -> Any:
     """The document at `root` with all it refers to. It comes back as it is where it refers to no other.
 
+    `shown` is what people call a file.
     Raises InputRejected for references that lead nowhere, out of what may be read, or in a circle without a schema.
     """
-    found = _Search(root, read)
+    found = _Search(root, read, shown)
     found.run()
     found.refuse_circles()
     return found.documents[root] if len(found.documents) == 1 else _joined(root, found)
@@ -51,9 +49,8 @@ def bundle(root: str, read: Read) -> Any:
 class _Search:
     """Every sub-schema that can be reached, and where each reference leads."""
 
-    def __init__(self, root: str, read: Read) -> None:
-        self._read = read
-        self._root = root
+    def __init__(self, root: str, read: Read, shown: Callable[[str], str]) -> None:
+        self._root, self._read, self._shown = root, read, shown
         self.documents: dict[str, Any] = {root: read(root)}
         self.references: dict[Place, Place] = {}
         self.seen: set[Place] = set()
@@ -72,13 +69,17 @@ class _Search:
             else:
                 waiting += [Place(place.document, place.tokens + more) for more in _children(schema)]
 
+    def named(self, place: Place) -> str:
+        shown = self._shown(place.document)
+        return f"{shown}#{json_pointer(place.tokens)}" if place.tokens else shown
+
     def refuse_circles(self) -> None:
         """A reference to a reference and so on, back to the first, says nothing."""
         for start in self.references:
             way = [start]
             while (after := self.references.get(way[-1])) is not None:
                 if after in way:
-                    circle = " -> ".join(map(str, [*way[way.index(after) :], after]))
+                    circle = " -> ".join(map(self.named, [*way[way.index(after) :], after]))
                     raise InputRejected(
                         f"references lead in a circle, and none of them to a schema: {circle}",
                         hint="let one of them say what it accepts",
@@ -93,10 +94,10 @@ class _Search:
             try:
                 self.documents[document] = self._read(document)
             except NotFound as error:
-                raise _nowhere(place, reference, error.message) from error
+                raise self._nowhere(place, reference, error.message) from error
         tokens = _tokens(self.documents[document], unquote(fragment))
         if tokens is None:
-            raise _nowhere(place, reference, f"{document} has nothing there")
+            raise self._nowhere(place, reference, f"{self._shown(document)} has nothing there")
         return Place(document, tokens)
 
     def _document(self, place: Place, reference: str, address: str) -> str:
@@ -110,8 +111,15 @@ class _Search:
         if is_remote(place.document) or is_remote(address):
             return urljoin(place.document, address) if is_remote(place.document) else address
         if parts.scheme or parts.netloc or address.startswith("/"):
-            raise _nowhere(place, reference, "only files beside the schema are read, by their relative paths")
+            raise self._nowhere(place, reference, "only files beside the schema are read, by their relative paths")
         return posixpath.normpath(posixpath.join(posixpath.dirname(place.document), unquote(parts.path)))
+
+    def _nowhere(self, place: Place, reference: str, why: str) -> InputRejected:
+        return InputRejected(
+            f"{self.named(place)} refers to {reference!r}: {why}",
+            hint="mend the $ref, or add what it leads to",
+            code="ref_nowhere",
+        )
 
 
 def _children(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -171,11 +179,13 @@ def _joined(root: str, found: _Search) -> Any:
     documents = {key: copy.deepcopy(document) for key, document in found.documents.items()}
     definitions = documents[root].setdefault("definitions", {})
     if not isinstance(definitions, dict):
-        raise InputRejected(f"definitions of {root} is no object", hint="mend the schema", code="not_a_schema")
+        raise InputRejected(
+            f"definitions of {found.named(Place(root, ()))} is no object", hint="mend the schema", code="not_a_schema"
+        )
     names: dict[str, tuple[str, ...]] = {root: (), **_names(root, documents, set(definitions))}
     for place in found.seen:
         schema = _at(documents[place.document], place.tokens)
-        _refuse_inner_id(place, schema)
+        _refuse_inner_id(found.named(place), place, schema)
         if place.document != root:
             schema.pop("$id", None)
             schema.pop("$schema", None)
@@ -203,17 +213,11 @@ def _numbered(stem: str, number: int) -> str:
     return stem if number == 1 else f"{stem}-{number}"
 
 
-def _refuse_inner_id(place: Place, schema: dict[str, Any]) -> None:
+def _refuse_inner_id(named: str, place: Place, schema: dict[str, Any]) -> None:
     inner = schema.get("$id")
     if place.tokens and isinstance(inner, str) and not inner.startswith("#") and "$ref" not in schema:
         raise InputRejected(
-            f"{place} has an $id of its own, {inner!r}, in a schema that is made of several files",
+            f"{named} has an $id of its own, {inner!r}, in a schema that is made of several files",
             hint="put that part into a file of its own, or give it a name that starts with #",
             code="inner_id",
         )
-
-
-def _nowhere(place: Place, reference: str, why: str) -> InputRejected:
-    return InputRejected(
-        f"{place} refers to {reference!r}: {why}", hint="mend the $ref, or add what it leads to", code="ref_nowhere"
-    )

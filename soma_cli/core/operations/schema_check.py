@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from soma_cli.core.compatibility import Budget, Mode, check
+from soma_cli.core.errors import NotFound
 from soma_cli.core.operations.schema_load import Fetch, LoadedSchema, load_schema, parse_schema
 from soma_cli.core.ports import SchemaFiles, SchemaRegistry
 from soma_cli.core.schema_results import SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
@@ -98,11 +99,11 @@ def together(subjects: Iterable[SubjectCheck], folder: SchemaFolder | None, agai
 def chosen(files: SchemaFiles, names: Sequence[str], *more: str) -> list[str]:
     """The schemas to look at: those named, or all there are. Raises NotFound."""
     there = sorted({*working_names(files.paths()), *more})
+    if not there:
+        raise NotFound(f"there is no schema in {files.label}", hint="put NAME.json there, or give another --schemas")
     for name in names:
         if name not in there:
             raise no_such_schema(name, there, files.label)
-    if not there:
-        raise no_such_schema("NAME.json", there, files.label)
     return list(names) or there
 
 

@@ -34,11 +34,14 @@ def load_schema(files: SchemaFiles, path: str, fetch: Fetch | None = None) -> Lo
     texts: dict[str, str] = {}
 
     def read(place: str) -> Any:
-        texts[place] = _text(files, place, fetch)
-        return _parsed(texts[place], _shown(files, place))
+        texts[place] = _text(files, place, fetch, first=shown)
+        document = _parsed(texts[place], _shown(files, place))
+        if place != path and isinstance(document, dict) and "$schema" in document:
+            checked({"$schema": document["$schema"]}, _shown(files, place))  # it goes where no draft is looked at
+        return document
 
-    document = bundle(path, read)
     shown = files.shown(path)
+    document = bundle(path, read, lambda place: _shown(files, place))
     text = texts[path] if len(texts) == 1 else orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
     return LoadedSchema(posixpath.basename(path).removesuffix(".json"), shown, checked(document, shown), text)
 
@@ -58,12 +61,12 @@ def checked(document: Any, shown: str) -> Any:
     return document
 
 
-def _text(files: SchemaFiles, place: str, fetch: Fetch | None) -> str:
+def _text(files: SchemaFiles, place: str, fetch: Fetch | None, first: str) -> str:
     if not is_remote(place):
         data = files.read(place)
     elif fetch is None:
         raise InputRejected(
-            f"the schema refers to {place}, and nothing is fetched from elsewhere",
+            f"{first} refers to {place}, and nothing is fetched from elsewhere",
             hint="save it beside the schema and refer to the file, or allow it with --allow-remote",
             code="remote_ref",
         )
