@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from soma_cli.core.compatibility.budget import Budget, Meter
 from soma_cli.core.compatibility.comparison import Comparison
+from soma_cli.core.compatibility.explanation import Refusal, refusals
 from soma_cli.core.compatibility.refusal import refused_schema
 from soma_cli.core.compatibility.validation import validator
-from soma_cli.core.compatibility.verdict import Mode, Undecided, Verdict, Violation
-from soma_cli.core.compatibility.weakening import keyword_of, without
-from soma_cli.core.serialization import json_pointer
-
-if TYPE_CHECKING:
-    from jsonschema_rs import Draft7Validator, ValidationError
+from soma_cli.core.compatibility.verdict import Mode, Undecided, Verdict
+from soma_cli.core.compatibility.weakening import without
 
 _MOST_VIOLATIONS = 20
-_LONGEST_SENTENCE = 240
 _ENOUGH = Budget()
-
-
-class _Found(NamedTuple):
-    violation: Violation
-    path: list[str | int]
-    name: str | None
+_DISAGREEMENT = Undecided("", "the validator does not agree with the document that the search has built")
 
 
 def check(writer: Any, reader: Any, budget: Budget = _ENOUGH) -> Verdict:
@@ -34,29 +25,9 @@ def check(writer: Any, reader: Any, budget: Budget = _ENOUGH) -> Verdict:
     """
     refused_schema(writer)
     refused_schema(reader)
-    writes, reads = validator(writer), validator(reader)
-    comparison = Comparison(writer, Meter(budget))
-    found: dict[tuple[str, str], Violation] = {}
-    weaker, undecided = reader, None
-    while len(found) < _MOST_VIOLATIONS:
-        outcome = comparison.witness(weaker)
-        if outcome is None or isinstance(outcome, Undecided):
-            undecided = outcome
-            break
-        if not (writes.is_valid(outcome.value) and not reads.is_valid(outcome.value)):
-            undecided = Undecided("", "the validator does not agree with the witness that the search has built")
-            break
-        new = [one for one in _violations(validator(weaker), outcome.value) if _key(one.violation) not in found]
-        found |= {_key(one.violation): one.violation for one in new}
-        try:
-            for one in new:
-                weaker = without(weaker, one.path, one.name)
-        except LookupError:
-            break
-        if not new:
-            break
+    found, undecided = _violations(writer, reader, Comparison(writer, Meter(budget)))
     if found:
-        return Verdict(False, list(found.values()), [undecided] if undecided else [])
+        return Verdict(False, [refusal.violation for refusal in found], [undecided] if undecided else [])
     return Verdict(None, [], [undecided]) if undecided else Verdict(True)
 
 
@@ -80,21 +51,30 @@ def _together(verdicts: list[Verdict]) -> Verdict:
     return Verdict(False if False in answers else None if None in answers else True, violations, undecided)
 
 
-def _key(violation: Violation) -> tuple[str, str]:
-    """`required` has one violation for each name that it asks for."""
-    return violation.pointer, violation.message if violation.keyword == "required" else ""
+def _violations(writer: Any, reader: Any, comparison: Comparison) -> tuple[list[Refusal], Undecided | None]:
+    """What was found until nothing more is, or until the search stops: each time the reader's schema is asked without
+    the assertions that were already seen to refuse a witness."""
+    found: dict[tuple[str, str | None], Refusal] = {}
+    writes, reads, weaker = validator(writer), validator(reader), reader
+    while len(found) < _MOST_VIOLATIONS:
+        outcome = comparison.witness(weaker)
+        if outcome is None or isinstance(outcome, Undecided):
+            return list(found.values()), outcome
+        try:
+            new = _new(list(refusals(validator(weaker), outcome.value)), found)
+            agreed = writes.is_valid(outcome.value) and not reads.is_valid(outcome.value)
+        except ValueError:  # it nests too deep for the validator
+            new, agreed = [], False
+        if not agreed or not new:
+            return list(found.values()), None if found else _DISAGREEMENT
+        found |= {refusal.key: refusal for refusal in new}
+        try:
+            for refusal in new:
+                weaker = without(weaker, refusal.path, refusal.name)
+        except LookupError:
+            break
+    return list(found.values()), None
 
 
-def _violations(reads: Draft7Validator, witness: Any) -> Iterator[_Found]:
-    for error in reads.iter_errors(witness):
-        path = list(error.schema_path)
-        name = getattr(error.kind, "property", None) if path and path[-1] == "required" else None
-        yield _Found(Violation(json_pointer(path), keyword_of(path), _sentence(error), witness), path, name)
-
-
-def _sentence(error: ValidationError) -> str:
-    message = error.message
-    if len(message) > _LONGEST_SENTENCE:
-        message = f"{message[: _LONGEST_SENTENCE - 3]}..."
-    where = json_pointer(error.instance_path)
-    return f"{message} (at {where})" if where else message
+def _new(refused: list[Refusal], found: dict[tuple[str, str | None], Refusal]) -> list[Refusal]:
+    return [refusal for refusal in refused if refusal.key not in found]

@@ -21,13 +21,19 @@ from soma_cli.core.compatibility.assertions import (
     FALSE,
     TRUE,
     TYPES,
+    Additional,
     Algebra,
     All,
     Always,
     Among,
     Assertion,
+    Contains,
+    Item,
+    Items,
     Literal,
     OneOf,
+    PatternProperty,
+    Property,
     Ref,
     Types,
     type_of,
@@ -43,6 +49,7 @@ _NEVER = 1 << 62
 _BITS = {name: 1 << place for place, name in enumerate(TYPES)}
 _ALL_BITS = (1 << len(TYPES)) - 1
 _MOST_LOOKAHEAD = 12
+_REF_DEPTH = 8
 
 Clause = tuple[Literal, ...]
 
@@ -69,6 +76,7 @@ class Search:
         self._strings = Strings(meter)
         self._evaluation = Evaluation(algebra, target, self._strings.matches)
         self._types: dict[Literal, int] = {}
+        self._depths: dict[Literal, int] = {}
         self._settled: dict[Hashable, tuple[Outcome, int]] = {}
         self._assumed: list[Hashable] = []
         self._open: dict[Goal, int] = {}
@@ -190,7 +198,7 @@ class Search:
         return best or []
 
     def _branches(self, type_name: str, branch: Branch, clause: Clause) -> list[Branch]:
-        branches = (self._extended(branch, type_name, [literal]) for literal in clause)
+        branches = (self._extended(branch, type_name, [literal]) for literal in sorted(clause, key=self._depth_of))
         return [extended for extended in branches if extended is not None]
 
     def _extended(self, branch: Branch, type_name: str, literals: list[Literal]) -> Branch | None:
@@ -270,6 +278,27 @@ class Search:
         if (known := self._types.get(literal)) is None:
             known = self._types[literal] = self._find_types(literal)
         return known
+
+    def _depth_of(self, literal: Literal) -> int:
+        """How deep a value must nest, at a guess, for the literal to hold: what is shallow is tried first."""
+        if literal not in self._depths:
+            self._depths[literal] = _REF_DEPTH  # for as long as it is looked at
+            self._depths[literal] = self._find_depth(literal)
+        return self._depths[literal]
+
+    def _find_depth(self, literal: Literal) -> int:
+        match self._algebra[literal]:
+            case All(parts):
+                return (max if literal > 0 else min)(self._depth_of(part if literal > 0 else -part) for part in parts)
+            case Ref():
+                return _REF_DEPTH
+            case Item(_, value) | Items(_, value) | Property(_, value) | PatternProperty(_, value) if literal < 0:
+                return 1 + self._depth_of(-value)
+            case Additional(_, _, value) if literal < 0:
+                return 1 + self._depth_of(-value)
+            case Contains(value) if literal > 0:
+                return 1 + self._depth_of(value)
+        return 0
 
     def _find_types(self, literal: Literal) -> int:
         match node := self._algebra[literal]:
