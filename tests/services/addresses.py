@@ -31,6 +31,11 @@ def registry_url() -> str:
     return _given("REGISTRY") or shared_address("registry")
 
 
+def connect_url() -> str:
+    """The URL of Kafka Connect's REST interface, at the broker of `kafka_address`. Keep apart by connectors' names."""
+    return _given("CONNECT") or shared_address("connect")
+
+
 def qdrant_url() -> str | None:
     """The URL of a Qdrant, or None where neither an address nor Docker gives one: no package carries the server."""
     try:

@@ -93,8 +93,8 @@ _FOR_TESTS = {
     "session.timeout.ms": "6000",
     "heartbeat.interval.ms": "1000",
     "scheduled.rebalance.max.delay.ms": "0",
-    "consumer.session.timeout.ms": "3000",
-    "consumer.heartbeat.interval.ms": "500",
+    "consumer.session.timeout.ms": "6000",
+    "consumer.heartbeat.interval.ms": "1000",
     "plugin.discovery": "service_load",
 }
 _QUIET = (

@@ -38,7 +38,7 @@ def engine_answers() -> bool:
 
 def start_container(server: str) -> tuple[Container, str]:
     """Start the container of "kafka", "postgres", "redis", "qdrant" or "registry"; it and its address."""
-    return {"kafka": _kafka, "postgres": _postgres, "redis": _redis, "qdrant": _qdrant, "registry": _registry}[server]()
+    return CONTAINERS[server]()
 
 
 def _kafka() -> tuple[Container, str]:
@@ -85,3 +85,6 @@ def _registry() -> tuple[Container, str]:
     container.start()
     host, port = container.get_container_host_ip(), container.get_exposed_port(8080)
     return container, f"http://{host}:{port}/apis/ccompat/v7"
+
+
+CONTAINERS = {"kafka": _kafka, "postgres": _postgres, "redis": _redis, "qdrant": _qdrant, "registry": _registry}

@@ -32,6 +32,12 @@ def registry_url() -> str:
 
 
 @pytest.fixture
+def connect_url() -> str:
+    """The URL of the shared Kafka Connect."""
+    return addresses.connect_url()
+
+
+@pytest.fixture
 def qdrant_url() -> str:
     """The URL of a Qdrant; the test is skipped where none can be had."""
     url = addresses.qdrant_url()

@@ -22,19 +22,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.services.containers import engine_answers, start_container
+from tests.services.addresses import kafka_address
+from tests.services.connect import ConnectServer
+from tests.services.containers import CONTAINERS, engine_answers, start_container
 from tests.services.kafka import KafkaCluster
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 from tests.services.registry import RegistryServer
 from tests.services.required import StartFailed, cannot_be_had
 
-Local = KafkaCluster | PostgresServer | RedisServer | RegistryServer
+Local = ConnectServer | KafkaCluster | PostgresServer | RedisServer | RegistryServer
 _LOCAL: dict[str, Callable[[], Local]] = {
     "kafka": KafkaCluster,
     "postgres": lambda: PostgresServer(durable=False),
     "redis": RedisServer,
     "registry": RegistryServer,
+    "connect": lambda: ConnectServer(kafka_address()),
 }
 
 
@@ -53,7 +56,7 @@ def main(server: str, state: Path, controller: int) -> None:
 def _start(server: str, at_the_end: ExitStack) -> dict[str, object]:
     """Start it and have it stopped at the end; what the state file tells of it."""
     try:
-        if engine_answers():
+        if server in CONTAINERS and engine_answers():
             container, address = start_container(server)
             at_the_end.callback(container.stop)
         else:

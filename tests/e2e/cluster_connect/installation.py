@@ -1,0 +1,42 @@
+"""An installation whose events Kafka Connect lands in the store."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.e2e.cluster.installation import Cluster
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Landed(Cluster):
+    """Has a connector of its own, once `soma connect apply` has made it; it goes with the block."""
+
+    def __init__(self, folder: Path, kafka: str, dsn: str, connect: str, **settings: object) -> None:
+        super().__init__(folder, kafka, dsn, None, connect__url=connect, **settings)
+        self.connect, self.dsn = connect, dsn
+        self.choose(connect__connector=f"{self.prefix}landing")
+
+    @property
+    def connector(self) -> str:
+        return str(self._chosen["connect.connector"])
+
+    def apply(self) -> dict[str, Any]:
+        result: dict[str, Any] = self.json("connect", "apply")
+        return result
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn) as connection:
+            return connection.execute(query).fetchall()
+
+    def __exit__(self, *about: object) -> None:
+        super().__exit__(*about)
+        request = urllib.request.Request(f"{self.connect}/connectors/{self.connector}", method="DELETE")
+        try:
+            _DIRECT.open(request, timeout=30).close()
+        except OSError:  # Connect is gone, or never had it
+            pass
