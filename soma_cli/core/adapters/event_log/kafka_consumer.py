@@ -259,13 +259,13 @@ class KafkaConsumer:
     def _begin_again(self, partition: int, error: KafkaError) -> None:
         """Where `start` says by now: for a position that was kept elsewhere, that is where the records were deleted."""
         offset = self._next[partition]
-        try:
         self._waiting.add(partition)
+        try:
             self._check(partition, offset)
-        except SomaError as found:
         except ConfigurationError as found:
             if found.code != "offset_out_of_range":
                 self._raised.append(found)
+        except SomaError as found:
             self._raised.append(found)
         else:
             self._raised.append(
