@@ -86,11 +86,12 @@ class ConfluentRegistry:
 
     def _version(self, subject: str, number: object) -> RegisteredSchema:
         fields = self._client.expect(dict, self._client.get(f"{_path(subject)}/versions/{number}"))
+        found = self._registered(subject, fields)
         if (kind := fields.get("schemaType", "AVRO")) != "JSON":
             raise self._server.misconfigured(
                 f"keeps {kind} under the subject {subject}, not JSON Schema", "name another subject"
             )
-        return self._registered(subject, fields)
+        return found
 
     def _registered(self, subject: str, answer: Any) -> RegisteredSchema:
         fields = self._client.expect(dict, answer)

@@ -27,6 +27,8 @@ _TLS = {
     "record layer failure": ("does not speak TLS", "write http:// in registry.url, or name the port that speaks TLS"),
 }
 """What OpenSSL says, and what it means here."""
+_READ_ONLY = 42205
+"""The registry's own number for what its present mode does not allow."""
 
 
 class Absent(Exception):
@@ -60,7 +62,10 @@ class Server:
             raise self.unavailable(said)
         if status == 409:
             raise self._refused(said, "registry_incompatible")
-        if status in (413, 422) and not (isinstance(body, dict) and body.get("error_code") == 42205):
+        if status == 403 or (isinstance(body, dict) and body.get("error_code") == _READ_ONLY):
+            hint = "give the user or token of the settings this right at the registry, or name another one"
+            raise self.misconfigured(f"does not allow this: {said}", hint, "registry_forbidden")
+        if status in (413, 422):
             raise self._refused(said, "schema_refused")
         raise self._unusable(answer, said)
 
@@ -101,9 +106,6 @@ class Server:
             return self.misconfigured(f"sends soma elsewhere{to} (HTTP {status})", "set registry.url to where it is")
         if status == 401:
             return self.misconfigured(f"does not let soma in: {said}", self._credentials_hint(), "registry_forbidden")
-        if status == 403 or (status == 422 and "42205" in said):
-            hint = "give the user or token of the settings this right at the registry, or name another one"
-            return self.misconfigured(f"does not allow this: {said}", hint, "registry_forbidden")
         if status == 407:
             return self.misconfigured(
                 f"is behind a proxy that asks who soma is: {said}", "set HTTPS_PROXY, or NO_PROXY"
