@@ -94,7 +94,7 @@ def _show(result: SchemaDiff) -> None:
 
 def _show_change(change: SchemaChange) -> None:
     place = printable(change.pointer) or "the whole schema"
-    hanging(f"{_MARKS[change.change]} {place}  ", f"{_what(change)}  {_verdicts(change)}")
+    hanging(f"{_MARKS[change.change]} {place}  ", f"{_what(change)} {_verdicts(change)}")
     for way, _, label in _WAYS:
         if way in change.witnesses:
             hanging(f"      {label}: ", shortened(change.witnesses[way]))
