@@ -122,14 +122,7 @@ class Administration:
         identity = rebuild_identity(settled_identity(self._settings), self._index)
         embedder = self._adapters.embedder
         return rebuild_vector(
-            self._settings,
-            self._log,
-            self._store,
-            self._index,
-            embedder,
-            identity,
-            decide,
-            progress,
+            self._settings, self._log, self._store, self._index, embedder, identity, decide, progress
         )
 
     # --- dead letters ---
