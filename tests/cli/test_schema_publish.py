@@ -98,16 +98,10 @@ def test_of_several_schemas_none_is_registered_where_one_breaks(
 
 
 def test_what_the_registry_would_let_in_is_refused_and_both_verdicts_are_shown(schemas: Path, name: str) -> None:
-    """Apicurio takes a property with a type that an open object gains for an addition: it is not."""
-    with Front(registry_url()) as front:
-        said = Reply(200, "application/json", b'{"is_compatible": true}')
-        front.answer = lambda method, path: said if path.startswith("/apis/ccompat/v7/compatibility/") else None
-        env = {"SOMA_REGISTRY__URL": front.address}
-        soma("schema", "register")
-        write(schemas / f"{name}.json", WITH_EMAIL)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(*env.popitem())
-            done = soma("schema", "register")
+    """Apicurio looks at no formats."""
+    soma("schema", "register")
+    write(schemas / f"{name}.json", record(name_={"type": "string", "format": "uuid"}, age=PERSON["properties"]["age"]))
+    done = soma("schema", "register")
     assert done.exit_code == 7
     assert "the registry itself says compatible; soma says broken by the document above" in done.stdout
 
