@@ -11,7 +11,7 @@ from soma_cli.core.compatibility.equality import key_of
 from soma_cli.core.compatibility.outcome import NOTHING, Found, Nothing, Outcome, Unknown
 
 Goal = frozenset[Literal]
-_LONGEST = 1_000
+_LONGEST = 200_000
 _LONGEST_UNIQUE = 40
 
 
@@ -177,11 +177,14 @@ def _match(
     taken: dict[object, int],
     tried: set[object],
 ) -> bool:
-    for value in offers[goals[place]][0]:
-        key = key_of(value)
-        if key not in tried:
-            tried.add(key)
-            if key not in taken or _match(taken[key], goals, offers, taken, tried):
-                taken[key] = place
-                return True
+    keys = [key for key in map(key_of, offers[goals[place]][0]) if key not in tried]
+    for key in keys:
+        if key not in taken:
+            taken[key] = place
+            return True
+    for key in keys:
+        tried.add(key)
+        if _match(taken[key], goals, offers, taken, tried):
+            taken[key] = place
+            return True
     return False

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from soma_cli.core.compatibility.budget import Meter
 from soma_cli.core.compatibility.language import ANY, Ranges, Term, Terms
 
-_MOST_STATES = 20_000
-_LONGEST_WORD = 20_000
+_MOST_STATES = 50_000
+_LONGEST_WORD = 200_000
 _NICE = [*map(ord, "a0A-_. /:@xbc1")]
 """Characters that a person would take, in this order."""
 
@@ -26,6 +26,7 @@ class Automaton:
         self._classes = _classes(term)
         states: dict[Term, int] = {term: 0}
         self._next: list[list[int]] = []
+        self._known_ways: dict[tuple[int, frozenset[int]], list[tuple[Ranges, int]]] = {}
         queue = [term]
         for state in queue:
             meter.spend(1 + len(self._classes) // 8)
@@ -43,6 +44,41 @@ class Automaton:
 
     def words(self, shortest: int = 0, longest: int | None = None) -> Iterator[str]:
         """Its texts of such lengths, shortest first; ends where there are no more. Raises TooLarge."""
+        distance = self._distances()
+        if 0 not in distance or (longest is not None and longest < max(shortest, distance[0])):
+            return
+        if shortest <= distance[0]:
+            yield self._nearest(distance)
+        yield from self._by_length(max(shortest, distance[0]), longest)
+
+    def _distances(self) -> dict[int, int]:
+        """How far acceptance is from each state from where it can be reached."""
+        before: dict[int, set[int]] = {}
+        for number, row in enumerate(self._next):
+            for following in row:
+                before.setdefault(following, set()).add(number)
+        distance = dict.fromkeys(self._accepting, 0)
+        queue = list(self._accepting)
+        for state in queue:  # grows while it is read
+            for number in before.get(state, ()):
+                if number not in distance:
+                    distance[number] = distance[state] + 1
+                    queue.append(number)
+        return distance
+
+    def _nearest(self, distance: dict[int, int]) -> str:
+        text, state = "", 0
+        while distance[state]:
+            closer = frozenset(
+                following for following in self._next[state] if distance.get(following, -1) == distance[state] - 1
+            )
+            character, state = next(self._steps(state, closer))
+            text += character
+        return text
+
+    def _by_length(self, shortest: int, longest: int | None) -> Iterator[str]:
+        if shortest > _LONGEST_WORD:
+            raise TooLarge
         leads = [self._accepting]  # leads[n]: the states from which n characters lead to acceptance
         length, barren = 0, 0
         while (longest is None or length <= longest) and barren <= len(self._next):
@@ -52,13 +88,14 @@ class Automaton:
                 barren = 0 if 0 in leads[length] else barren + 1
                 if not barren:
                     yield from self._of_length(length, leads)
-            leads.append(self._before(leads[length]))
+            settled = length > 0 and leads[length] == leads[length - 1]
+            leads.append(leads[length] if settled else self._before(leads[length]))
             if not leads[-1]:
                 return
             length += 1
 
     def _before(self, states: frozenset[int]) -> frozenset[int]:
-        self._meter.spend(1 + len(self._next) // 16)
+        self._meter.spend_some(len(self._next))
         return frozenset(number for number, row in enumerate(self._next) if not states.isdisjoint(row))
 
     def _of_length(self, length: int, leads: list[frozenset[int]]) -> Iterator[str]:
@@ -69,7 +106,7 @@ class Automaton:
         text: list[str] = []
         trail = [self._steps(0, leads[length - 1])]
         while trail:
-            self._meter.spend()
+            self._meter.spend_some(1)
             step = next(trail[-1], None)
             if step is None:
                 trail.pop()
@@ -85,15 +122,20 @@ class Automaton:
 
     def _steps(self, state: int, leading: frozenset[int]) -> Iterator[tuple[str, int]]:
         """What may come next so that acceptance is still in reach, nice characters first."""
-        ways = [(ranges, following) for ranges, following in zip(self._classes, self._next[state], strict=True)]
-        ways = [way for way in ways if way[1] in leading]
-        nice = [(code, following) for code in _NICE for ranges, following in ways if _has(ranges, code)]
-        for code, following in nice:
-            yield chr(code), following
-        for ranges, following in sorted(ways, key=lambda way: _plainness(way[0])):
+        ways = self._ways(state, leading)
+        for code in _NICE:
+            yield from ((chr(code), following) for ranges, following in ways if _has(ranges, code))
+        for ranges, following in ways:
             for code in _codes(ranges):
                 if code not in _NICE:
                     yield chr(code), following
+
+    def _ways(self, state: int, leading: frozenset[int]) -> list[tuple[Ranges, int]]:
+        key = (state, leading)
+        if key not in self._known_ways:
+            ways = [way for way in zip(self._classes, self._next[state], strict=True) if way[1] in leading]
+            self._known_ways[key] = sorted(ways, key=lambda way: _plainness(way[0]))
+        return self._known_ways[key]
 
 
 def _has(ranges: Ranges, code: int) -> bool:

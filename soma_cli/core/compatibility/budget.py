@@ -15,6 +15,10 @@ class Budget:
     seconds: float = 10.0
 
 
+_PARTS = 16
+_STEPS_BETWEEN_LOOKS = 50
+
+
 class BudgetSpent(Exception):
     """The search was given up."""
 
@@ -24,10 +28,21 @@ class Meter:
 
     def __init__(self, budget: Budget) -> None:
         self._left = budget.steps
+        self._look_at = budget.steps
+        self._some = 0
         self._deadline = time.monotonic() + budget.seconds
 
     def spend(self, steps: int = 1) -> None:
         """Raises BudgetSpent."""
         self._left -= steps
-        if self._left < 0 or (self._left & 0x3F == 0 and time.monotonic() > self._deadline):
-            raise BudgetSpent
+        if self._left < self._look_at:
+            self._look_at = self._left - _STEPS_BETWEEN_LOOKS
+            if self._left < 0 or time.monotonic() > self._deadline:
+                raise BudgetSpent
+
+    def spend_some(self, parts: int) -> None:
+        """For small work: sixteen parts are a step."""
+        self._some += parts
+        if self._some >= _PARTS:
+            steps, self._some = divmod(self._some, _PARTS)
+            self.spend(steps)

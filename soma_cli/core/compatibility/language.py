@@ -41,6 +41,7 @@ class Terms:
         self.none = self._term("none", False)
         self.empty = self._term("empty", True)
         self.anything = self.repeat(self.characters(ANY), 0, None)
+        self.something = self.repeat(self.characters(ANY), 1, None)
 
     def characters(self, ranges: Ranges) -> Term:
         return self._term("set", False, ranges=ranges) if ranges else self.none

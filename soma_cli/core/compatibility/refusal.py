@@ -26,6 +26,12 @@ def refused_schema(schema: Any) -> None:
             code="not_a_schema",
             hint="mend the schema; put what a $ref leads to under definitions",
         ) from error
+    except ValueError as error:
+        raise InputRejected(
+            f"the validator cannot take the schema: {error}",
+            code="not_a_schema",
+            hint="mend the schema, or nest it less deep",
+        ) from error
 
 
 def _refuse_other_draft(name: object) -> None:

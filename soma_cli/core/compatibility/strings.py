@@ -14,7 +14,8 @@ from soma_cli.core.compatibility.budget import Meter
 from soma_cli.core.compatibility.formats import EXAMPLES, FORMAT_PATTERNS, NARROWER
 from soma_cli.core.compatibility.language import Term, Terms
 from soma_cli.core.compatibility.outcome import NOTHING, Found, Outcome, Unknown
-from soma_cli.core.compatibility.regex_syntax import Language, NoPattern, language_of
+from soma_cli.core.compatibility.regex_meaning import Language, language_of
+from soma_cli.core.compatibility.regex_syntax import NoPattern
 from soma_cli.core.compatibility.validation import accepting
 
 _MOST_TRIED = 300
