@@ -182,7 +182,7 @@ def test_soma_gets_settings_that_there_are(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_addresses_lead_to_services(name: str) -> None:
     hosts = re.findall(r"(?:@|//|^)([a-z]+):\d+", "\n".join(map(str, OURS[name]["environment"].values())), re.MULTILINE)
-    assert sorted(hosts) == ["broker", "postgres", "qdrant", "redis", "registry"]
+    assert sorted(hosts) == ["broker", "connect", "postgres", "qdrant", "redis", "registry"]
 
 
 @pytest.mark.parametrize("name", OURS)

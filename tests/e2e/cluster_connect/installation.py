@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,5 @@ class Landed(Cluster):
     def __exit__(self, *about: object) -> None:
         super().__exit__(*about)
         request = urllib.request.Request(f"{self.connect}/connectors/{self.connector}", method="DELETE")
-        try:
+        with suppress(OSError):  # Connect is gone, or never had it
             _DIRECT.open(request, timeout=30).close()
-        except OSError:  # Connect is gone, or never had it
-            pass

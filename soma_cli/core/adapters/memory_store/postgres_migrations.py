@@ -13,7 +13,7 @@ from soma_cli.core.ports import Provisioned
 
 TABLES = ("access", "epochs", "memories", "memory_events", "memory_landing", "positions")
 _STEPS = sorted((SQL / "migrations").glob("*.sql"))
-_TURN = "SELECT pg_advisory_xact_lock(hashtextextended('soma migrations ' || current_schema(), 0))"
+_TURN = "SELECT pg_advisory_lock(hashtextextended('soma migrations ' || current_schema(), 0))"
 _VERSIONS = "CREATE TABLE IF NOT EXISTS soma_schema (version integer PRIMARY KEY, made_at timestamptz DEFAULT now())"
 
 
@@ -35,13 +35,13 @@ def check_schema(session: Session, where: str) -> None:
 
 
 def migrate(session: Session, where: str) -> Provisioned:
-    """Each migration in a transaction of its own; whoever comes at the same time waits for its turn."""
+    """Each migration in a transaction of its own; whoever comes at the same time waits until the session is closed."""
     _check_server(session, where)
+    session.execute(_TURN)
     existing = [row[0] for row in session.execute(Tables()["existing"], (Texts(TABLES),))]
     steps: list[str] = []
     for number, step in enumerate(_STEPS, start=1):
         with session.transaction():
-            session.execute(_TURN)
             session.execute(_VERSIONS)
             found = schema_version(session)
             _refuse_newer(found, where)
@@ -49,8 +49,9 @@ def migrate(session: Session, where: str) -> Provisioned:
                 session.execute(step.read_bytes())
                 session.execute("INSERT INTO soma_schema (version) VALUES (%s)", (number,))
                 steps.append(step.stem)
-    made = [name for name in TABLES if name not in existing] if "001_tables" in steps else []
-    upgrades = [f"migration {name}" for name in steps if name != "001_tables"]
+    fresh = "001_tables" in steps
+    made = [name for name in TABLES if name not in existing] if fresh else []
+    upgrades = [] if fresh else [f"migration {name}" for name in steps]
     return Provisioned(made + upgrades, [name for name in TABLES if name not in made], [])
 
 
