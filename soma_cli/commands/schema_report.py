@@ -88,12 +88,16 @@ def _show_violation(violation: SchemaViolation) -> None:
         return
     hanging(f"    {_place(violation.pointer, violation.reader)}  ", violation.message)
     if violation.positions:
-        hanging("      ", f"{violation.count:,} events, first at {', '.join(violation.positions)}")
+        hanging("      ", f"{_events(violation.count or 0)}, first at {', '.join(violation.positions)}")
     if violation.witness is not None:
         label = "the first" if violation.positions else f"{violation.writer} accepts, {violation.reader} refuses"
         hanging(f"      {label}: ", shortened(violation.witness))
     elif not violation.positions:
         hanging(f"      {violation.writer} accepts, {violation.reader} refuses: ", "null")
+
+
+def _events(count: int) -> str:
+    return f"{count:,} event{'s' * (count != 1)}"
 
 
 def _place(pointer: str, reader: str) -> str:
