@@ -541,17 +541,19 @@ def test_members_are_seen_however_often_one_asks(adapter: str, open_log: Open, l
         while not done.is_set():
             client.members(group)
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    asking = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in asking:
+        thread.start()
     try:
-        for _ in range(100 if adapter == "sqlite" else 10):
+        for _ in range(200 if adapter == "sqlite" else 10):
             consumer = log.consumer(group, EVENTS_TOPIC, lambda partition: 0)
             consumer.poll(1, 0)
             assert until(1, log, group)
             consumer.close()
     finally:
         done.set()
-        asking.join()
+        for thread in asking:
+            thread.join()
 
 
 @pytest.mark.parametrize("other", ["{}.h", "{}.1", "{}g", "[{}]", "{}*"])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import itertools
 import os
 import sqlite3
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -184,6 +186,7 @@ class SqliteEventLog:
         member = FileLock(self._members / name, thread_local=False)
         try:
             self._members.mkdir(exist_ok=True)
+            _remove_dead(self._members)
             member.acquire()
         except OSError as error:
             raise folder_error(self._members.parent, error) from error
@@ -287,17 +290,26 @@ class SqliteConsumer:
 
 
 def _is_alive(member: Path) -> bool:
-    probe = FileLock(member)
+    """Whether a process holds the member's lock. Asking makes no file and keeps nobody else who asks from seeing it."""
     try:
-        probe.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:
+        descriptor = os.open(member, os.O_RDONLY)
+    except FileNotFoundError:
         return False
-    # Nobody holds it: its process died without leaving the group. Its file is of no more use.
-    member.unlink(missing_ok=True)
-    probe.release()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
     return False
+
+
+def _remove_dead(members: Path) -> None:
+    """Files of members whose processes died. Who joins does it, not who asks: it takes their locks for a moment."""
+    for member in members.glob("*.lock"):
+        probe = FileLock(member)
+        with suppress(Timeout, OSError), probe.acquire(timeout=0):
+            member.unlink(missing_ok=True)
 
 
 def _check_partition(topic: str, partition: int) -> None:
