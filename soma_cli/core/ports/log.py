@@ -92,7 +92,7 @@ class Copier(Consumer, Protocol):
     """A consumer whose output and position are one: what it publishes is committed with its offsets, or not at all.
 
     One batch at a time: `poll`, then `publish` of what it gave, as often as it says that nothing was published, and
-    only then the next `poll`. What is published belongs to the membership in which its batch was polled.
+    only then the next `poll`; or of its parts, one after the other. What is published belongs to the membership in which its batch was polled.
 
     - published_once: readers see the records of a committed `publish` once, and nothing of one that did not commit.
     - zombies_are_fenced: a member whose partitions were taken over since it polled raises Fenced, publishing nothing.
@@ -101,7 +101,8 @@ class Copier(Consumer, Protocol):
     def publish(self, records: Sequence[NewRecord], offsets: Mapping[int, int]) -> None:
         """Append the records and commit the offsets (next to read, by partition) in one transaction.
 
-        Raises ServiceUnavailable where nothing was published and the same call may be made again.
+        Raises ServiceUnavailable where nothing was published and the same call may be made again, or one with less of
+        the batch; where its `details["uncertain"]` is true, only the same call: it finds out whether this one was done.
         """
         ...
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from soma_cli.core.eventing.audit import audit_record
 from soma_cli.core.ports import EventLog, Run
-from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.record import EVENTS_TOPIC, NewRecord
 from soma_cli.core.workers.copying import CopySource
 from soma_cli.core.workers.names import AUDIT
-from soma_cli.core.workers.projection import Tally, ends_of_runs
+from soma_cli.core.workers.projection import Tally
 
 
 class AuditWriter:
@@ -25,6 +25,8 @@ class AuditWriter:
         return self._source.positions()
 
     def process(self, runs: Sequence[Run]) -> Tally:
-        records = [audit_record(record, self._topic_id) for run in runs for record in run.records]
-        self._source.publish(records, ends_of_runs(runs))
-        return Tally(read=len(records), applied=len(records))
+        copied = self._source.publish(runs, self._copies)
+        return Tally(read=copied, applied=copied)
+
+    def _copies(self, runs: Sequence[Run]) -> list[NewRecord]:
+        return [audit_record(record, self._topic_id) for run in runs for record in run.records]

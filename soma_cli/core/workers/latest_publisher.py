@@ -35,13 +35,14 @@ class LatestPublisher:
         return self._source.positions()
 
     def process(self, runs: Sequence[Run]) -> Tally:
-        ends = ends_of_runs(runs)
-        self._follow(ends)
-        partitions = self._partitions(runs)
-        rows = [_row(state, partitions[state.id]) for state in self._store.states(partitions).values()]
-        self._source.publish(rows, ends)
+        self._follow(ends_of_runs(runs))
+        rows = self._source.publish(runs, self._rows)
         read = sum(len(run.records) for run in runs)
-        return Tally(read=read, applied=len(rows), ignored=read - len(rows))
+        return Tally(read=read, applied=rows, ignored=read - rows)
+
+    def _rows(self, runs: Sequence[Run]) -> list[NewRecord]:
+        partitions = self._partitions(runs)
+        return [_row(state, partitions[state.id]) for state in self._store.states(partitions).values()]
 
     def _partitions(self, runs: Sequence[Run]) -> dict[str, int]:
         """The ids that the runs are about, by the partition they belong in; not those that lie in another's."""

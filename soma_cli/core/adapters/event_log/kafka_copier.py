@@ -120,6 +120,8 @@ class KafkaCopier(KafkaConsumer):
         items = topic_partitions(self.name, offsets)
         membership = self._membership
         _in_time(lambda left_s: producer.send_offsets_to_transaction(items, membership, left_s), deadline)
+        # The commit would send what is left, too; but where that takes too long, nothing is open yet.
+        _in_time(lambda left_s: _flushed(producer, left_s), deadline)
         self._open_outcome = True
         _in_time(producer.commit_transaction, deadline)
         self._open_outcome = False
@@ -147,7 +149,10 @@ class KafkaCopier(KafkaConsumer):
         if cause.code() in _FENCED:
             self._open_outcome = False
             return self._fenced(cause.str())
-        return self.client.error(error, self._writing, f"publishing what {self.group} read of {self.topic}")
+        failed = self.client.error(error, self._writing, f"publishing what {self.group} read of {self.topic}")
+        if self._open_outcome:
+            failed.details["uncertain"] = True
+        return failed
 
     def _abort(self, producer: Producer, cause: KafkaError) -> None:
         """A commit that got no answer can't be aborted: it may have happened."""
@@ -180,6 +185,11 @@ class KafkaCopier(KafkaConsumer):
         if producer is not None:
             bounded(lambda: producer.flush(_CLOSE_S), _CLOSE_S)
         super().close()
+
+
+def _flushed(producer: Producer, left_s: float) -> None:
+    if producer.flush(left_s):
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
 
 def _begun(producer: Producer, deadline: float) -> None:
