@@ -10,7 +10,7 @@ import typer
 
 from soma_cli.commands.options import FormatOption, output_of
 from soma_cli.commands.schema_options import AllowRemoteOption, SchemasOption, is_file, open_schemas
-from soma_cli.commands.schema_report import shortened
+from soma_cli.commands.schema_report import shortened, show_witness
 from soma_cli.core.errors import UsageError
 from soma_cli.output import Format, hanging, printable, visible
 
@@ -97,7 +97,7 @@ def _show_change(change: SchemaChange) -> None:
     hanging(f"{_MARKS[change.change]} {place}  ", f"{_what(change)} {_verdicts(change)}")
     for way, _, label in _WAYS:
         if way in change.witnesses:
-            hanging(f"      {label}: ", shortened(change.witnesses[way]))
+            show_witness(label, change.witnesses[way])
 
 
 def _verdicts(change: SchemaChange) -> str:

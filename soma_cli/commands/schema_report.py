@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,17 +86,33 @@ def _mark(answer: bool | None) -> str:
 
 
 def _show_violation(violation: SchemaViolation) -> None:
-    if not violation.keyword and not violation.positions:  # of files, not of what is in them
+    if (
+        not violation.keyword and violation.witness is None and not violation.positions
+    ):  # of files, not of what is in them
         hanging("    ", violation.message)
         return
     hanging(f"    {_place(violation.pointer, violation.reader)}  ", violation.message)
     if violation.positions:
         hanging("      ", f"{_events(violation.count or 0)}, first at {', '.join(violation.positions)}")
-    if violation.witness is not None:
-        label = "the first" if violation.positions else f"{violation.writer} accepts, {violation.reader} refuses"
-        hanging(f"      {label}: ", shortened(violation.witness))
-    elif not violation.positions:
-        hanging(f"      {violation.writer} accepts, {violation.reader} refuses: ", "null")
+    if not violation.positions:
+        show_witness(f"{violation.writer} accepts, {violation.reader} refuses", violation.witness)
+    elif violation.witness is not None:
+        show_witness("the first", violation.witness)
+
+
+def show_witness(label: str, document: Any) -> None:
+    """On one line, for whoever searches it; on a terminal below its label, wrapped to the width."""
+    if not sys.stdout.isatty():
+        hanging(f"      {label}: ", shortened(document))
+        return
+    hanging("      ", f"{label}:")
+    text = json.dumps(document, ensure_ascii=False)
+    indent = " " * 8
+    width = max(40, shutil.get_terminal_size().columns)
+    lines = textwrap.wrap(
+        _cut(visible(text)), width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+    sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 def _events(count: int) -> str:
@@ -109,7 +128,10 @@ def shortened(document: Any) -> str:
     """A witness on one line."""
     import orjson
 
-    text = visible(orjson.dumps(document).decode())
+    return _cut(visible(orjson.dumps(document).decode()))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _WITNESS else f"{text[:_WITNESS]}… ({len(text):,} characters, whole with -o json)"
 
 
