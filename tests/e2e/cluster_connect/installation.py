@@ -19,7 +19,7 @@ class Landed(Cluster):
 
     def __init__(self, folder: Path, kafka: str, dsn: str, connect: str, **settings: object) -> None:
         super().__init__(folder, kafka, dsn, None, connect__url=connect, **settings)
-        self.connect, self.dsn = connect, dsn
+        self.kafka, self.dsn, self.connect = kafka, dsn, connect
         self.choose(connect__connector=f"{self.prefix}landing")
 
     @property

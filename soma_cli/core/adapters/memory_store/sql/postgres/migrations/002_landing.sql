@@ -18,3 +18,18 @@ CREATE TABLE memory_landing (
 ALTER TABLE memory_landing SET (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0
 );
+
+-- For people who look: the event as jsonb, null where the record is none. To keep it beside each row takes longer than
+-- to write the row.
+CREATE FUNCTION soma_landed_json(value bytea) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    RETURN convert_from(value, 'UTF8')::jsonb;
+EXCEPTION WHEN others THEN
+    RETURN NULL;
+END
+$$;
+
+CREATE VIEW memory_landing_events AS
+SELECT __connect_topic, __connect_partition, __connect_offset, appended_at, landed_at,
+       soma_landed_json(value) AS event
+FROM memory_landing;
