@@ -9,7 +9,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Budget:
     """`steps` counts goals, branches and states of automata, so that a verdict does not depend on the machine;
-    `seconds` is the guard behind it. What either stops is undecided."""
+    `seconds`, of processor time, is the guard behind it. What either stops is undecided."""
 
     steps: int = 200_000
     seconds: float = 10.0
@@ -30,14 +30,14 @@ class Meter:
         self._left = budget.steps
         self._look_at = budget.steps
         self._some = 0
-        self._deadline = time.monotonic() + budget.seconds
+        self._deadline = time.thread_time() + budget.seconds
 
     def spend(self, steps: int = 1) -> None:
         """Raises BudgetSpent."""
         self._left -= steps
         if self._left < self._look_at:
             self._look_at = self._left - _STEPS_BETWEEN_LOOKS
-            if self._left < 0 or time.monotonic() > self._deadline:
+            if self._left < 0 or time.thread_time() > self._deadline:
                 raise BudgetSpent
 
     def spend_some(self, parts: int) -> None:

@@ -39,17 +39,21 @@ def refusals(validator: Draft7Validator, document: Any) -> Iterator[Refusal]:
 
 
 def _innermost(error: ValidationError) -> Iterator[ValidationError]:
-    """The errors of the one alternative that the document was meant for, where that is plain: the one with the fewest
-    errors that is not refused as a whole."""
+    """The errors of the one alternative that the document was meant for, where that is plain: it is not refused as a
+    whole, nor for a constant (which tells alternatives apart) if others are not, and has the fewest errors."""
     alternatives = getattr(error.kind, "context", None)
     meant = [errors for errors in alternatives or () if not any(_of_whole_value(one, error) for one in errors)]
-    fewest = min(map(len, meant), default=0)
-    closest = [errors for errors in meant if len(errors) == fewest]
+    nearest = min(map(_distance, meant), default=None)
+    closest = [errors for errors in meant if _distance(errors) == nearest]
     if len(closest) == 1:
         for inner in closest[0]:
             yield from _innermost(inner)
     else:
         yield error
+
+
+def _distance(errors: list[ValidationError]) -> tuple[bool, int]:
+    return any(keyword_of(error.schema_path) in ("const", "enum") for error in errors), len(errors)
 
 
 def _of_whole_value(inner: ValidationError, outer: ValidationError) -> bool:
