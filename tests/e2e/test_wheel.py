@@ -78,7 +78,8 @@ def test_the_wheel_holds_what_the_program_needs(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = set(ZipFile(wheel).namelist())
     wanted = {"soma_cli/py.typed", "soma_cli/config.example.yaml"}
-    wanted |= {f"soma_cli/schemas/{path.name}" for path in (ROOT / "schemas").glob("*.json")}
+    wanted |= {f"soma_cli/{path.relative_to(ROOT)}" for path in (ROOT / "schemas").rglob("*.json")}
+    assert "soma_cli/schemas/versions/memory.event/1.json" in wanted
     wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "soma_cli").rglob("*.sql")}
     assert len(wanted) > 5
     assert wanted <= names
@@ -104,6 +105,8 @@ def test_the_installed_program_works_outside_the_checkout(checkout: Path) -> Non
     assert (produced["accepted"], produced["rejected"]) == (2, 0)
     hits = json.loads(soma(checkout, "search", "coffee", "-n", "wheel", "-o", "json").stdout)
     assert [hit["payload"]["text"] for hit in hits] == ["Carol prefers coffee"]
+    checked = json.loads(soma(checkout, "schema", "check", "-o", "json").stdout)
+    assert (checked["compatible"], checked["folder_origin"]) == (True, "shipped")
 
 
 def test_it_runs_from_the_installed_package_without_development_tools(checkout: Path) -> None:
