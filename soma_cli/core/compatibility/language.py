@@ -182,3 +182,9 @@ def all_but(ranges: Ranges) -> Ranges:
         if start <= high:
             kept.append((start, high))
     return tuple(kept)
+
+
+def common(a: Ranges, b: Ranges) -> Ranges:
+    """The characters of both."""
+    found = ((max(low, other_low), min(high, other_high)) for low, high in a for other_low, other_high in b)
+    return tuple(sorted((low, high) for low, high in found if low <= high))

@@ -127,7 +127,7 @@ class Members:
     def _choose(self, chosen: Chosen, names: list[Literal], somewhere: list[tuple[Scope, Literal]]) -> Outcome:
         """Choose a name for each thing that some member must be, then fill up."""
         if self._group.most is not None and len(chosen) > self._group.most:
-            return self._ended(len(self._group.some_name) > 1)
+            return self._too_many()
         if names:
             return self._first(self._choose(more, names[1:], somewhere) for more in self._with_name(chosen, names[0]))
         if somewhere:
@@ -144,9 +144,11 @@ class Members:
             unknown = outcome if isinstance(outcome, Unknown) else unknown
         return unknown or self._unknown or NOTHING
 
-    def _ended(self, uncertain: bool) -> Outcome:
-        """`uncertain`: other names might have served two purposes at once."""
-        return Unknown(self._literal, "not every choice of names was tried") if uncertain else NOTHING
+    def _too_many(self) -> Outcome:
+        """Other names might have served two purposes at once, where what is asked for is names."""
+        if len(self._group.some_name) > 1:
+            return Unknown(self._literal, "not every choice of names was tried")
+        return NOTHING
 
     def _with_name(self, chosen: Chosen, wanted: Literal) -> Iterator[Chosen]:
         """Ways to have a member whose name is as wanted."""
@@ -187,7 +189,7 @@ class Members:
                     names = self._new_names(class_goal, filled, self._group.least - len(filled))
                     filled |= dict.fromkeys(names, frozenset())
         if len(filled) < self._group.least:
-            return self._unknown or self._ended(bool(self._group.some_name))
+            return self._unknown or NOTHING
         return self._members(filled)
 
     def _members(self, chosen: Chosen) -> Outcome:

@@ -1,11 +1,16 @@
-"""The patterns that the validator takes (ECMA 262, as jsonschema-rs reads it), as trees."""
+"""The patterns that the validator takes, as trees.
+
+It reads them as ECMA 262 does, until one has something that only its other engine knows (lookaround, references): then
+the same shorthand stands for Unicode's digits, words and spaces. Which engine it takes is not ours to know, so that the
+characters of such a pattern have a lower and an upper bound.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from soma_cli.core.compatibility.language import ANY, Ranges, all_but, contains, union_of
+from soma_cli.core.compatibility.language import ANY, Ranges, all_but, common, contains, union_of
 
 DIGITS: Ranges = ((48, 57),)
 WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
@@ -14,6 +19,8 @@ SPACES: Ranges = union_of(
     ((0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF)),
 )
 _DOT = all_but(((10, 10), (13, 13), (0x2028, 0x2029)))
+_NO_NEWLINE = all_but(((10, 10),))
+_ASCII: Ranges = ((0, 127),)
 _SHORTHANDS = {
     "d": DIGITS,
     "D": all_but(DIGITS),
@@ -32,7 +39,10 @@ class NoPattern(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    ranges: Ranges
+    """One character: surely if it is in `least`, perhaps if it is in `most`."""
+
+    least: Ranges
+    most: Ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Inexact:
-    """Stands for what is not treated: it matches the empty text, some character, or (`longer`) any text."""
+    """Stands for what is not treated: it matches, at most, the empty text, or (`longer`) any text."""
 
     longer: bool
 
@@ -82,13 +92,20 @@ Regex: TypeAlias = Character | Sequence | Choice | Repeat | Start | End | Ahead 
 
 def parse(pattern: str) -> Regex:
     """Raises NoPattern."""
-    return _Parser(pattern).whole()
+    parser = _Parser(pattern, doubtful=False)
+    found = parser.whole()
+    return _Parser(pattern, doubtful=True).whole() if parser.special else found
 
 
 class _Parser:
-    def __init__(self, pattern: str) -> None:
+    """`special`: the pattern has something that may make the validator take its other engine; `doubtful`: it may have
+    been taken."""
+
+    def __init__(self, pattern: str, *, doubtful: bool) -> None:
         self._text = pattern
         self._at = 0
+        self._doubtful = doubtful
+        self.special = False
 
     def whole(self) -> Regex:
         found = self._choice()
@@ -141,12 +158,12 @@ class _Parser:
             case "[":
                 return self._class()
             case ".":
-                return Character(_DOT)
+                return Character(_DOT, _NO_NEWLINE if self._doubtful else _DOT)
             case "\\":
                 return self._escape()
             case "*" | "+" | "?" | "{" | "}" | "]":
                 raise NoPattern(self._text)
-        return Character(((ord(character), ord(character)),))
+        return _exactly(ord(character))
 
     def _group(self) -> Regex:
         ahead = self._skip("?=")
@@ -156,6 +173,7 @@ class _Parser:
             self._group_name()
         part = self._choice()
         self._next(")")
+        self.special = self.special or ahead or denied or behind
         if behind:
             return Inexact(longer=False)
         return Ahead(part, denied) if ahead or denied else part
@@ -168,26 +186,19 @@ class _Parser:
 
     def _escape(self) -> Regex:
         character = self._peek()
-        if character and character in "bB<>":  # word boundaries, by Unicode's words
-            self._at += 1
-            return Inexact(longer=False)
-        if character.isdigit() or character == "k":
-            self._at += 1
-            return Inexact(longer=True)
-        return self._characters(self._escaped())
+        if not character or character not in "bB<>k123456789":
+            return self._escaped()
+        self._at += 1
+        self.special = True
+        return Inexact(longer=character not in "bB<>")  # a word boundary, or a reference
 
-    def _characters(self, ranges: Ranges | None) -> Regex:
-        return Inexact(longer=True) if ranges is None else Character(ranges)
-
-    def _escaped(self) -> Ranges | None:
-        """The characters of an escape that stands for characters; None for a Unicode property, which may be any."""
+    def _escaped(self) -> Character:
+        """An escape that stands for characters, inside brackets or outside."""
         character = self._next()
         if character in _SHORTHANDS:
-            return _SHORTHANDS[character]
+            return self._shorthand(_SHORTHANDS[character])
         if character in "pP":
-            self._next("{")
-            self._up_to("}")
-            return None
+            return self._property()
         if character in "xuc":
             code = self._code(character)
         elif character.isalnum() or character in "<>" or not character.isascii():
@@ -196,10 +207,21 @@ class _Parser:
             code = ord(character)
         if not contains(ANY, code):
             raise NoPattern(self._text)
-        return ((code, code),)
+        return _exactly(code)
+
+    def _shorthand(self, ranges: Ranges) -> Character:
+        if not self._doubtful:
+            return Character(ranges, ranges)
+        return Character(common(ranges, _ASCII), union_of(ranges, all_but(_ASCII)))
+
+    def _property(self) -> Character:
+        self.special = True
+        self._next("{")
+        self._up_to("}")
+        return Character((), ANY)
 
     def _code(self, kind: str) -> int:
-        if kind == "c":
+        if kind == "c" and not self._doubtful:
             return ord(self._next()) % 32
         if kind == "u" and self._skip("{"):
             digits = self._up_to("}")
@@ -212,33 +234,30 @@ class _Parser:
 
     def _class(self) -> Regex:
         negated = self._skip("^")
-        found: list[Ranges | None] = []
+        found: list[Character] = []
         while not self._skip("]"):
+            if self._doubtful and (self._peek() == "[" or self._text[self._at : self._at + 2] in ("&&", "--", "~~")):
+                raise NoPattern(self._text)  # the other engine has operations on classes
             low = self._member()
             if self._peek() == "-" and self._peek(1) not in ("]", ""):
                 self._at += 1
                 low = self._range(low, self._member())
             found.append(low)
-        ranges = union_of(*(one for one in found if one is not None))
-        if None in found:
-            return Inexact(longer=True)
-        return Character(all_but(ranges) if negated else ranges)
+        least = union_of(*(one.least for one in found))
+        most = union_of(*(one.most for one in found))
+        return Character(all_but(most), all_but(least)) if negated else Character(least, most)
 
-    def _member(self) -> Ranges | None:
-        if self._skip("\\"):
-            return self._escaped()
-        code = ord(self._next())
-        return ((code, code),)
+    def _member(self) -> Character:
+        return self._escaped() if self._skip("\\") else _exactly(ord(self._next()))
 
-    def _range(self, low: Ranges | None, high: Ranges | None) -> Ranges:
-        for end in (low, high):
-            if end is None or len(end) != 1 or end[0][0] != end[0][1]:
+    def _range(self, low: Character, high: Character) -> Character:
+        for end in (low.least, high.least):
+            if len(end) != 1 or end[0][0] != end[0][1]:
                 raise NoPattern(self._text)
-        assert low is not None
-        assert high is not None
-        if low > high:
+        if low.least > high.least:
             raise NoPattern(self._text)
-        return ((low[0][0], high[0][0]),)
+        ranges = ((low.least[0][0], high.least[0][0]),)
+        return Character(ranges, ranges)
 
     def _quantified(self, part: Regex) -> Regex:
         counts = self._counts()
@@ -259,3 +278,7 @@ class _Parser:
         if max(int(least), int(most or 0)) > _LARGEST_COUNT:
             raise NoPattern(self._text)
         return int(least), (int(most) if most else None if comma else int(least))
+
+
+def _exactly(code: int) -> Character:
+    return Character(((code, code),), ((code, code),))

@@ -70,31 +70,41 @@ class Strings:
         return all(accepting(schema_of(assertion))(text) == (literal > 0) for literal, assertion in group.asserted)
 
     def _in_language(self, group: _Group) -> Outcome:
-        bounds: list[Term] = []
-        open_ends: list[Literal] = []
-        for literal, assertion in group.asserted:
-            language = self._language(assertion)
-            if literal > 0:
-                bounds.append(language.term)
-            elif language.exact:
-                bounds.append(self._terms.complement(language.term))
-            if not language.exact:
-                open_ends.append(literal)
+        """Texts that surely are what is asked for are tried first, then those that may be."""
         if _contradicts(group.asserted):
             return NOTHING
-        words = self._automaton(self._terms.both(*bounds)).words(group.least, group.most)
-        return self._search(group, words, open_ends)
+        sure, possible, open_ends = self._bounds(group)
+        if not open_ends:
+            return self._search(group, self._words(group, possible), None)
+        words = itertools.chain(self._examples(group), itertools.islice(self._words(group, sure), _MOST_TRIED))
+        if isinstance(found := self._search(group, words, None), Found):
+            return found
+        return self._search(group, self._words(group, possible), open_ends[0])
 
-    def _search(self, group: _Group, words: Iterator[str], open_ends: list[Literal]) -> Outcome:
-        """Words are tried until one is allowed; that there is none is proved only where the words come to an end."""
-        if open_ends:
-            for text in self._examples(group):
-                if group.fits(text) and self._allowed(group, text):
-                    return Found(text)
-        most = _MOST_TRIED + len(group.excluded) if open_ends else None
+    def _bounds(self, group: _Group) -> tuple[Term, Term, list[Literal]]:
+        """The texts for which the assertions surely hold, those for which they may, and what keeps the two apart."""
+        terms = self._terms
+        sure: list[Term] = []
+        possible: list[Term] = []
+        open_ends: list[Literal] = []
+        for literal, assertion in group.asserted:
+            least, most = self._language(assertion)
+            sure.append(least if literal > 0 else terms.complement(most))
+            possible.append(most if literal > 0 else terms.complement(least))
+            open_ends += [literal] if least is not most else []
+        return terms.both(*sure), terms.both(*possible), open_ends
+
+    def _words(self, group: _Group, term: Term) -> Iterator[str]:
+        if term not in self._automata:
+            self._automata[term] = Automaton(term, self._terms, self._meter)
+        return self._automata[term].words(group.least, group.most)
+
+    def _search(self, group: _Group, words: Iterator[str], open_end: Literal | None) -> Outcome:
+        """That there is no text is proved only where the words come to an end."""
+        most = None if open_end is None else _MOST_TRIED + len(group.excluded)
         for tried, text in enumerate(words):
             if most is not None and tried > most:
-                return Unknown(open_ends[0], "no text was found for this, and it was not proved that there is none")
+                return Unknown(open_end or 0, "no text was found for this, and it was not proved that there is none")
             if group.fits(text) and self._allowed(group, text):
                 return Found(text)
         return NOTHING
@@ -105,22 +115,20 @@ class Strings:
                 yield from EXAMPLES.get(assertion.schema, ())
 
     def _language(self, assertion: Pattern | Opaque) -> Language:
-        """What the assertion accepts, or at least that."""
+        """Bounds of what the assertion accepts."""
         key = schema_of(assertion)
         if key not in self._languages:
-            pattern = assertion.text if isinstance(assertion, Pattern) else FORMAT_PATTERNS.get(assertion.schema)
-            exact = isinstance(assertion, Pattern)
-            try:
-                found = language_of(pattern or "", self._terms)
-            except NoPattern:
-                found, exact = Language(self._terms.anything, False), False
-            self._languages[key] = Language(found.term, found.exact and exact)
+            self._languages[key] = self._find_language(assertion)
         return self._languages[key]
 
-    def _automaton(self, term: Term) -> Automaton:
-        if term not in self._automata:
-            self._automata[term] = Automaton(term, self._terms, self._meter)
-        return self._automata[term]
+    def _find_language(self, assertion: Pattern | Opaque) -> Language:
+        terms = self._terms
+        pattern = assertion.text if isinstance(assertion, Pattern) else FORMAT_PATTERNS.get(assertion.schema, "")
+        try:
+            found = language_of(pattern, terms)
+        except NoPattern:
+            found = Language(terms.none, terms.anything)
+        return found if isinstance(assertion, Pattern) else Language(terms.none, found.most)
 
 
 def schema_of(assertion: Pattern | Opaque) -> str:
