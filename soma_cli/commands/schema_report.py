@@ -46,6 +46,8 @@ def show_subject(subject: SubjectCheck) -> None:
 
 def sentence(subject: SubjectCheck) -> str:
     """What was found of a schema, in words."""
+    if subject.events is not None and not subject.refused:
+        return f"{subject.path} accepts all {_events(subject.events)} in the log"
     if subject.events is not None:
         return f"{subject.refused:,} of {subject.events:,} events in the log are refused by {subject.path}"
     others = _listed(subject.against)

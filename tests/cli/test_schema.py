@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,11 @@ SCHEMAS = ROOT / "schemas"
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder that has no schemas of its own."""
     monkeypatch.chdir(tmp_path)
+
+
+def test_the_checker_is_not_loaded_before_it_is_needed() -> None:
+    code = "import soma_cli.main, sys; print([name for name in sys.modules if 'compatibility' in name])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_list_names_every_schema_that_ships_with_soma() -> None:
