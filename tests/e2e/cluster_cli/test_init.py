@@ -106,6 +106,49 @@ def test_what_differs_is_told_and_left(fresh: Installation, admin: AdminClient) 
     assert not any(message.startswith((*wrong, "it has")) for message in left), left
 
 
+def test_copies_that_events_do_not_fit_in(fresh: Installation, admin: AdminClient) -> None:
+    """Two topics made by hand: one with fewer partitions than the events, one for shorter records."""
+    audit, events, latest = (fresh.prefix + name for name in ("memory.audit", "memory.events", "memory.latest"))
+    right = {"cleanup.policy": "delete", "retention.ms": "-1"}
+    large = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(LAG_MS), "max.message.bytes": str(20 << 20)}
+    new = [
+        NewTopic(audit, 1, 1, config=right),
+        NewTopic(events, 3, 1, config=large),
+        NewTopic(latest, 3, 1, config={"cleanup.policy": "compact", "max.message.bytes": str(10 << 20)}),
+    ]
+    for made in admin.create_topics(new).values():
+        made.result(20)
+    env = {"SOMA_LOG__PARTITIONS": "3"}
+    for done in (fresh.inline("init", "-o", "json", env=env), fresh.inline("doctor", "-o", "json", env=env)):
+        assert done.returncode == 7
+        report = json.loads(done.stdout)
+        told = {
+            (found["check"], found["message"]): (found["status"], found["hint"])
+            for found in report.get("differing", report.get("findings"))
+        }
+        fewer = "it has 1 partition, memory.events has 3: what lies in others cannot be copied"
+        assert told["topic memory.audit", fewer] == (
+            "error",
+            f"kafka-topics.sh --bootstrap-server {kafka_address()} --alter --topic {audit} --partitions 3",
+        )
+        for topic, found in (("memory.audit", 1048588), ("memory.latest", 10 << 20)):
+            status, mend = told[f"topic {topic}", f"max.message.bytes is {found}, not {22 << 20}"]
+            assert status == "error"
+            assert mend.endswith(f"--entity-name {fresh.prefix}{topic} --add-config max.message.bytes={22 << 20}")
+    largest = {name: int(config["max.message.bytes"]) for name, config in configs(admin, fresh).items()}
+    assert largest[fresh.prefix + "memory.dlq"] == 22 << 20, "made by init, with room for what events may be"
+
+
+def test_copies_are_made_as_the_events_are(fresh: Installation, admin: AdminClient) -> None:
+    """Also where log.partitions says otherwise; that is told of the events alone."""
+    events = fresh.prefix + "memory.events"
+    admin.create_topics([NewTopic(events, 3, 1, config={"cleanup.policy": "compact"})])[events].result(20)
+    assert fresh.inline("init").returncode == 7
+    topics = admin.list_topics(timeout=20).topics
+    counts = {name: len(topics[fresh.prefix + name].partitions) for name in ("memory.audit", "memory.latest")}
+    assert counts == {"memory.audit": 3, "memory.latest": 3}
+
+
 def test_a_topic_that_was_made_anew(cluster: Installation, admin: AdminClient) -> None:
     """Everybody stops; `init --new-epoch` accepts it, and history goes over both."""
     id = json.loads(cluster.inline("store", "--text", "before", "-o", "json").stdout)["id"]

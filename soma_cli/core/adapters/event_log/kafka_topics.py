@@ -25,6 +25,9 @@ _MIB = 1 << 20
 EVENT_BYTES = 8 * _MIB
 COPY_BYTES = 10 * _MIB
 """An audit record and a dead letter carry an event and what is said of it besides."""
+_COPIES = (AUDIT_TOPIC, LATEST_TOPIC)
+"""What these hold lies in the partition of the same number as what it was made from."""
+_LARGEST = "max.message.bytes"
 _ERRORS = {"cleanup.policy", "message.timestamp.type", "min.compaction.lag.ms", "retention.ms", "retention.bytes"}
 
 
@@ -56,14 +59,28 @@ def policies(settings: LogSettings) -> dict[str, Policy]:
     return {topic: Policy(policy.partitions, policy.config | common) for topic, policy in chosen.items()}
 
 
+def fitting(cluster: KafkaCluster, existing: Sequence[str]) -> dict[str, Policy]:
+    """The same, where what takes copies of events has room for those that `memory.events` may hold as it is."""
+    wanted = policies(cluster.client.settings)
+    if EVENTS_TOPIC not in existing:
+        return wanted
+    for topic in _COPIES:
+        wanted[topic] = wanted[topic]._replace(partitions=cluster.known(EVENTS_TOPIC).partitions)
+    largest = int(cluster.config(EVENTS_TOPIC).get(_LARGEST, EVENT_BYTES))
+    for topic in (*_COPIES, DEAD_LETTER_TOPIC) if largest > EVENT_BYTES else ():
+        wanted[topic].config.update(_size(largest + COPY_BYTES - EVENT_BYTES))
+    return wanted
+
+
 def _size(limit: int) -> dict[str, str]:
-    return {"max.message.bytes": str(limit)}
+    return {_LARGEST: str(limit)}
 
 
 def provision(cluster: KafkaCluster) -> Provisioned:
     """Make what is missing; name what is there, and what differs in it."""
     settings, client = cluster.client.settings, cluster.client
-    wanted, existing = policies(settings), cluster.existing()
+    existing = cluster.existing()
+    wanted = fitting(cluster, existing)
     new = [
         NewTopic(client.on_broker(topic), policy.partitions, settings.replication_factor, config=policy.config)
         for topic, policy in wanted.items()
@@ -79,7 +96,7 @@ def provision(cluster: KafkaCluster) -> Provisioned:
 
 def differences(cluster: KafkaCluster, topics: Sequence[str]) -> Iterator[Finding]:
     """One finding for each topic that is as it should be, or one for each thing that is not."""
-    wanted, configs = policies(cluster.client.settings), cluster.configs(topics)
+    wanted, configs = fitting(cluster, topics), cluster.configs(topics)
     for topic, description in cluster.describe(topics).items():
         found = list(_differing(cluster, topic, wanted[topic], description, configs[topic]))
         count = len(description.partitions)
@@ -91,15 +108,7 @@ def _differing(
     cluster: KafkaCluster, topic: str, policy: Policy, description: TopicDescription, config: Mapping[str, str]
 ) -> Iterator[Finding]:
     check, name, servers = f"topic {topic}", cluster.client.on_broker(topic), cluster.client.servers
-    count = len(description.partitions)
-    if count != policy.partitions:
-        yield Finding(
-            check,
-            "error" if topic != DEAD_LETTER_TOPIC else "warning",
-            f"it has {count} partitions, log.partitions says {policy.partitions}",
-            "a topic's partitions are fixed for its life: set log.partitions to what it has (kafka-topics.sh "
-            f"--bootstrap-server {servers} --describe --topic {name})",
-        )
+    yield from _partitions(cluster, topic, policy.partitions, len(description.partitions))
     replicas = min(len(partition.replicas) for partition in description.partitions)
     if replicas != cluster.client.settings.replication_factor:
         yield Finding(
@@ -113,17 +122,37 @@ def _differing(
         if not _suffices(key, config.get(key), value):
             yield Finding(
                 check,
-                "error" if key in _ERRORS else "warning",
+                "error" if key in _ERRORS or (key == _LARGEST and topic in _COPIES) else "warning",
                 f"{key} is {config.get(key)}, not {value}",
                 f"kafka-configs.sh --bootstrap-server {servers} --alter --entity-type topics --entity-name {name} "
                 f"--add-config {key}={value}",
             )
 
 
+def _partitions(cluster: KafkaCluster, topic: str, wanted: int, count: int) -> Iterator[Finding]:
+    check, name, servers = f"topic {topic}", cluster.client.on_broker(topic), cluster.client.servers
+    if topic in _COPIES and count < wanted:
+        yield Finding(
+            check,
+            "error",
+            f"it has {count} partition{'' if count == 1 else 's'}, {EVENTS_TOPIC} has {wanted}: what lies in others "
+            "cannot be copied",
+            f"kafka-topics.sh --bootstrap-server {servers} --alter --topic {name} --partitions {wanted}",
+        )
+    elif topic not in _COPIES and count != wanted:
+        yield Finding(
+            check,
+            "error" if topic != DEAD_LETTER_TOPIC else "warning",
+            f"it has {count} partitions, log.partitions says {wanted}",
+            "a topic's partitions are fixed for its life: set log.partitions to what it has (kafka-topics.sh "
+            f"--bootstrap-server {servers} --describe --topic {name})",
+        )
+
+
 def _suffices(key: str, found: str | None, wanted: str) -> bool:
     """More room and a longer lag do no harm."""
     if found is None:
         return False
-    if key in ("min.compaction.lag.ms", "max.message.bytes"):
+    if key in ("min.compaction.lag.ms", _LARGEST):
         return int(found) >= int(wanted)
     return found == wanted
