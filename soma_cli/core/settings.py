@@ -240,7 +240,7 @@ class RegistrySettings:
     key_file: Path | None = field(
         default=None, metadata=about("PEM file of the client's private key; null means that of `cert_file`.")
     )
-    timeout_s: float = field(default=5.0, metadata=about("Seconds that a request may take (confluent_http).", above=0))
+    timeout_s: float = field(default=10.0, metadata=about("Seconds that a request may take (confluent_http).", above=0))
     validate: Literal["none", "latest"] = field(
         default="none",
         metadata=about(

@@ -33,13 +33,14 @@ def schemas(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOMA_REGISTRY__KIND", "confluent_http")
     monkeypatch.setenv("SOMA_REGISTRY__URL", registry_url())
+    monkeypatch.setenv("SOMA_REGISTRY__TIMEOUT_S", "60")
     write(tmp_path / "schemas" / f"{name}.json", PERSON)
     return tmp_path / "schemas"
 
 
 @pytest.fixture
 def registry() -> Iterator[ConfluentRegistry]:
-    registry = ConfluentRegistry(RegistrySettings(kind="confluent_http", url=registry_url()))
+    registry = ConfluentRegistry(RegistrySettings(kind="confluent_http", url=registry_url(), timeout_s=60.0))
     yield registry
     registry.close()
 

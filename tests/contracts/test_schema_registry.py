@@ -19,7 +19,9 @@ from tests.services import registry_url
 
 DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 REGISTRIES: dict[str, Callable[[Path], SchemaRegistry]] = {
-    "confluent_http": lambda _: ConfluentRegistry(RegistrySettings(kind="confluent_http", url=registry_url())),
+    "confluent_http": lambda _: ConfluentRegistry(
+        RegistrySettings(kind="confluent_http", url=registry_url(), timeout_s=60.0)
+    ),
     "files": lambda folder: FilesRegistry(SchemaFolder(folder, "asked")),
 }
 

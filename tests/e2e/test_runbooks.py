@@ -6,20 +6,34 @@ the environment. Here it asks this process to do it, on its main thread, with wh
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
+from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.settings_loader import load_settings
+from soma_cli.core.system import MemorySystem
 from tests.e2e.conftest import ROOT, Running, command_line
-from tests.services import KafkaCluster, PostgresServer, kafka_address, new_topic_prefix, postgres_dsn, redis_url
+from tests.services import (
+    KafkaCluster,
+    PostgresServer,
+    RegistryServer,
+    kafka_address,
+    new_topic_prefix,
+    postgres_dsn,
+    redis_url,
+    registry_url,
+)
 from tests.services.ports import free_port, give_back
 from tests.services.postgres import new_database
 
@@ -93,7 +107,7 @@ class Cluster:
             running.kill()
         give_back(self.port)
 
-    def drill(self, name: str, **hooks: str) -> str:
+    def drill(self, name: str, variables: Mapping[str, str] = MappingProxyType({}), **hooks: str) -> str:
         """Run the drill, do meanwhile what it asks for, and return all that it and the workers said."""
         with socket.socket(socket.AF_UNIX) as listening:
             address = f"soma-drill-{self.prefix}"
@@ -103,7 +117,7 @@ class Cluster:
             lines = {variable: _shell(_ASK, address, asked) for variable, asked in hooks.items()}
             foreign = [self.settings["SOMA_LOG__BOOTSTRAP_SERVERS"], f"{self.prefix}memory.events"]
             lines["FOREIGN_WRITER"] = f'{_shell(_FOREIGN_WRITER, *foreign)} "$KEY"'
-            lines |= {"KV_METRICS": f"http://127.0.0.1:{self.port}", "PATIENCE_S": "240"}
+            lines |= {"KV_METRICS": f"http://127.0.0.1:{self.port}", "PATIENCE_S": "240", **variables}
             command = [str(RUNBOOKS / f"{name}.sh")]
             running = Running(command, self.env(**lines), self._folder / "drill")
             try:
@@ -123,6 +137,16 @@ class Cluster:
             with asked, asked.makefile("rb") as told:
                 self.asked[told.read().decode()]()
                 asked.sendall(b"1")
+
+
+def schema_versions(cluster: Cluster) -> Iterator[tuple[object, bytes | None]]:
+    """Of each event in the log: its `source`, and the version of the schema that it was checked with."""
+    settings = load_settings(environ=cluster.settings, cwd=ROOT).settings
+    with MemorySystem(settings) as system:
+        log = system.adapters.log
+        for partition, bounds in log.bounds(EVENTS_TOPIC).items():
+            for record in log.scan(EVENTS_TOPIC, partition, bounds.beginning, bounds.end):
+                yield json.loads(record.value or b"{}").get("source"), record.header("soma-schema-version")
 
 
 def _shell(script: str, *arguments: str) -> str:
@@ -168,6 +192,15 @@ def cluster(tmp_path: Path, servers: ExitStack, request: pytest.FixtureRequest) 
         made = {"stop postgres": postgres.stop, "start postgres": postgres.start}
         dsn = lambda: new_database(postgres.address)  # noqa: E731
     cluster = Cluster(tmp_path, kafka(), dsn())
+    if "schema_migration" in drill:
+        registry = servers.enter_context(RegistryServer())
+        # Paused: this registry keeps its schemas in memory.
+        made = {"stop registry": registry.pause, "start registry": registry.resume}
+        cluster.settings |= {
+            "SOMA_REGISTRY__KIND": "confluent_http",
+            "SOMA_REGISTRY__URL": registry.address,
+            "SOMA_REGISTRY__TIMEOUT_S": "20",
+        }
     cluster.asked |= made
     cluster.init()
     try:
@@ -209,6 +242,15 @@ def test_dlq_fills(cluster: Cluster) -> None:
 def test_rebuild(cluster: Cluster) -> None:
     output = cluster.drill("rebuild")
     assert not unsaid(shown("rebuild"), output), output
+
+
+def test_schema_migration(cluster: Cluster) -> None:
+    staging = {"STAGING_REGISTRY": registry_url()}
+    output = cluster.drill("schema-migration", staging, STOP_REGISTRY="stop registry", START_REGISTRY="start registry")
+    assert not unsaid(shown("schema-migration"), output), output
+    assert all(worker.process.poll() is None for worker in cluster.said)
+    versions = {source: header for source, header in schema_versions(cluster) if source is not None}
+    assert versions == {"import": b"2", "while the registry was away": b"2", 5: b"3"}
 
 
 # --- without servers ---

@@ -26,6 +26,9 @@ ID_HEADER, VERSION_HEADER = "soma-schema-id", "soma-schema-version"
 """Headers of a record whose event was checked: the registry's number of the schema, where it has one, and the version
 of the subject, both in decimal digits."""
 
+DOUBT_S = 1.0
+"""A copy that is younger is believed also where it refuses an event: many bad events are not many questions."""
+
 logger = logging.getLogger("soma")
 
 CheckSchema = Callable[[MemoryEvent], Headers]
@@ -70,21 +73,20 @@ class ProducerSchema:
         """The headers that name the version. Raises EventRejected with pointer and version where it does not fit;
         ServiceUnavailable where the registry is away and there is no copy; ConfigurationError."""
         document = deserialize(event.value)
-        began = time.time()
-        with self._guard:
-            held = self._current(began)
-        if not held.accepts(document) and held.asked_at < began:
-            with self._guard:
-                held = self._asked()
+        held = self._of_age(self._refresh_s)
+        if not held.accepts(document):
+            held = self._of_age(min(DOUBT_S, self._refresh_s))
         held.check(document)
         return held.headers
 
-    def _current(self, now: float) -> _Held:
-        if self._held is None and (copy := self._keeper.recall()) is not None:
-            self._held = _Held(copy)
-        if self._held is None or not 0 <= now - self._held.asked_at < self._refresh_s:
-            return self._asked()
-        return self._held
+    def _of_age(self, limit_s: float) -> _Held:
+        """The copy, where it is no older than that; else what the registry says."""
+        with self._guard:
+            if self._held is None and (copy := self._keeper.recall()) is not None:
+                self._held = _Held(copy)
+            if self._held is None or not 0 <= time.time() - self._held.asked_at < limit_s:
+                return self._asked()
+            return self._held
 
     def _asked(self) -> _Held:
         """The registry's latest; the copy again, which is believed for another while, where it is away."""
