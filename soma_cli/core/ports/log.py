@@ -92,7 +92,8 @@ class Copier(Consumer, Protocol):
     """A consumer whose output and position are one: what it publishes is committed with its offsets, or not at all.
 
     One batch at a time: `poll`, then `publish` of what it gave, as often as it says that nothing was published, and
-    only then the next `poll`; or of its parts, one after the other. What is published belongs to the membership in which its batch was polled.
+    only then the next `poll`; or of its parts, one after the other. What is published belongs to the membership in
+    which its batch was polled.
 
     - published_once: readers see the records of a committed `publish` once, and nothing of one that did not commit.
     - zombies_are_fenced: a member whose partitions were taken over since it polled raises Fenced, publishing nothing.

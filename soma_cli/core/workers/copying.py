@@ -26,6 +26,7 @@ class CopySource:
         self._first = first
         self._copier: Copier | None = None
         self._most = _ALL
+        self._uncertain: Sequence[Run] | None = None
         self._forget()
 
     def join(self, start: Assigned, revoked: Revoked) -> Copier:
@@ -84,7 +85,7 @@ class CopySource:
         """What was published of the runs in hand: they are done, or will never be given again."""
         self._passed = dict[int, int]()
         self._published = 0
-        self._uncertain: Sequence[Run] | None = None
+        self._uncertain = None
 
 
 def parts(runs: Sequence[Run], most: int) -> Iterator[Sequence[Run]]:

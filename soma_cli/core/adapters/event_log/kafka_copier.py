@@ -13,7 +13,7 @@ from soma_cli.core.adapters.event_log.kafka_client import LOGGER, Trouble, bound
 from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster, topic_partitions
 from soma_cli.core.adapters.event_log.kafka_consumer import KafkaConsumer
 from soma_cli.core.adapters.event_log.kafka_producer import PRODUCER_BYTES
-from soma_cli.core.errors import SomaError
+from soma_cli.core.errors import ServiceUnavailable, SomaError
 from soma_cli.core.ports import Assigned, Fenced, Run, nothing_to_do
 from soma_cli.core.record import NewRecord
 
@@ -74,7 +74,15 @@ class KafkaCopier(KafkaConsumer):
                 return
             self._transaction(producer, records, offsets, deadline)
         except KafkaException as error:
-            raise self._failed(error) from error
+            raise self._told(self._failed(error)) from error
+        except ServiceUnavailable as error:
+            self._told(error)
+            raise
+
+    def _told(self, error: SomaError) -> SomaError:
+        if self._open_outcome:
+            error.details["uncertain"] = True
+        return error
 
     def _ready(self, deadline: float) -> Producer:
         """A producer that has ended whatever an earlier one of this copier left open. One that has heard of trouble is
@@ -149,10 +157,7 @@ class KafkaCopier(KafkaConsumer):
         if cause.code() in _FENCED:
             self._open_outcome = False
             return self._fenced(cause.str())
-        failed = self.client.error(error, self._writing, f"publishing what {self.group} read of {self.topic}")
-        if self._open_outcome:
-            failed.details["uncertain"] = True
-        return failed
+        return self.client.error(error, self._writing, f"publishing what {self.group} read of {self.topic}")
 
     def _abort(self, producer: Producer, cause: KafkaError) -> None:
         """A commit that got no answer can't be aborted: it may have happened."""
