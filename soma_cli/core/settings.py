@@ -251,9 +251,7 @@ class RegistrySettings:
     refresh_s: float = field(
         default=60.0,
         metadata=about(
-            "Seconds that a producer goes by its copy of the registry's schema before it asks again; 0 means that "
-            "every process asks.",
-            minimum=0,
+            "Seconds that a producer goes by its copy of the registry's schema before it asks again.", above=0
         ),
     )
 
