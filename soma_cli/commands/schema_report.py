@@ -38,6 +38,8 @@ def show(report: SchemaCheck) -> None:
 def show_subject(subject: SubjectCheck) -> None:
     """The verdict on one line, then each violation with its place, a sentence and a witness."""
     hanging(f"{_mark(subject.compatible)} {printable(subject.subject)}  {subject.mode}  ", sentence(subject))
+    if subject.note and subject.change != "renamed":
+        hanging("    ", subject.note)
     for violation in subject.violations:
         _show_violation(violation)
     for doubt in subject.undecided:
@@ -56,7 +58,7 @@ def sentence(subject: SubjectCheck) -> str:
     if subject.mode == "NONE" and subject.compatible:
         return f"{subject.change}; nothing is asked of it"
     if subject.compatible is False:
-        return f"breaks {others}" + (f"; {subject.note}" if subject.note else "")
+        return f"breaks {others}" + (f"; {subject.note}" if subject.change == "renamed" else "")
     if subject.compatible is None:
         return f"undecided: neither proved nor broken against {others}"
     return f"the same as {others}" if subject.change == "same" else f"compatible with {others}"

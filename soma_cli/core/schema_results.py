@@ -37,7 +37,8 @@ class SchemaDoubt:
 class SubjectCheck:
     """One schema. `compatible` is null where that could not be decided; `against` names what it was compared with,
     nothing where there is nothing yet. `change` is `same`, `changed`, `added`, `deleted` or `renamed`. Against the log,
-    `events` were read, and `refused` of them are not accepted by the schema."""
+    `events` were read, and `refused` of them are not accepted by the schema. `note` says what the schema was
+    renamed to, or that the registry's own verdict is another."""
 
     subject: str
     mode: str

@@ -61,6 +61,34 @@ def test_the_mode_is_the_registrys(subject: str, tmp_path: Path) -> None:
     assert (found["mode"], found["compatible"]) == ("FORWARD", False)
 
 
+def test_it_is_said_where_the_registrys_own_verdict_is_another(subject: str, tmp_path: Path) -> None:
+    """Apicurio looks at no formats, takes an enumeration written as `anyOf` for another schema, and wants `$schema`."""
+    path = tmp_path / "schemas" / f"{subject}.json"
+    age = PERSON["properties"]["age"]
+    write(path, CLOSED | record(name_={"type": "string", "format": "uuid"}, age=age))
+    result = soma("schema", "check", "--against", "registry")
+    assert result.exit_code == 7
+    assert "    the registry itself says compatible" in result.stdout
+    assert "version 1 accepts, the new schema refuses: {" in result.stdout
+    registry = opened()
+    registry.register(f"{subject}-colour", json.dumps(record(colour={"enum": ["red"]})))
+    registry.set_mode(f"{subject}-colour", Mode.BACKWARD)
+    registry.close()
+    colours = record(colour={"anyOf": [{"const": "red"}, {"const": "blue"}]})
+    write(tmp_path / "schemas" / f"{subject}-colour.json", colours)
+    result = soma("schema", "check", f"{subject}-colour", "--against", "registry")
+    assert result.exit_code == 0
+    assert "    the registry itself says incompatible" in result.stdout
+    (tmp_path / "schemas" / f"{subject}-colour.json").unlink()
+    write(path, {key: value for key, value in WIDER.items() if key != "$schema"})
+    result = soma("schema", "check", "--against", "registry")
+    assert result.exit_code == 0
+    assert "    the registry itself takes it for no schema: " in result.stdout
+    assert (
+        "the registry" not in soma("schema", "check", "--against", "registry", "--mode", "FULL").stdout.splitlines()[1]
+    )
+
+
 def test_the_event_is_the_value_of_its_topic(subject: str, tmp_path: Path) -> None:
     copy_schemas(tmp_path / "more")
     found = report("schema", "check", "--against", "registry", "--schemas", "more")["subjects"][0]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from soma_cli.core.compatibility import Budget, Mode, check
-from soma_cli.core.errors import NotFound
+from soma_cli.core.errors import InputRejected, NotFound
 from soma_cli.core.operations.schema_load import Fetch, LoadedSchema, load_schema, parse_schema
 from soma_cli.core.ports import SchemaFiles, SchemaRegistry
 from soma_cli.core.schema_results import SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
@@ -122,7 +122,23 @@ def check_registry(
             Version(f"version {one.version}", parse_schema(name, one.text, f"{subject} version {one.version}").document)
             for one in registry.versions(subject)
         ]
-        yield _checked(work, name, subject, old, held)
+        schema = work.schema(name)
+        found = _checked(schema, subject, old, held, work.budget)
+        if old and mode is None and found.change != "same":
+            _ask_registry(found, registry, schema.text)
+        yield found
+
+
+def _ask_registry(found: SubjectCheck, registry: SchemaRegistry, text: str) -> None:
+    """The registry's own verdict, which decides there, where it is not ours."""
+    try:
+        opinion = registry.opinion(found.subject, text)
+    except InputRejected as error:
+        found.note = f"the registry itself takes it for no schema: {error.message}"
+        return
+    if opinion is not None and opinion.compatible is not found.compatible:
+        verdict = "compatible" if opinion.compatible else "incompatible"
+        found.note = ": ".join([f"the registry itself says {verdict}", *opinion.messages[:3]])
 
 
 def check_revision(work: Work, then: SchemaFiles, mode: Mode | None = None) -> Iterator[SubjectCheck]:
@@ -142,7 +158,7 @@ def check_revision(work: Work, then: SchemaFiles, mode: Mode | None = None) -> I
             ]
             if name in before:
                 old.append(Version(then.label, load_schema(then, working_path(name), work.fetch).document))
-            found = _checked(work, name, name, old, held)
+            found = _checked(work.schema(name), name, old, held, work.budget)
         for number in released.get(name, []):
             _keep_released(found, work.files, then, released_path(name, number), now_paths)
         yield found
@@ -156,9 +172,8 @@ def check_files(new: LoadedSchema, old: LoadedSchema, mode: Mode, budget: Budget
     return found
 
 
-def _checked(work: Work, name: str, subject: str, old: Sequence[Version], mode: Mode) -> SubjectCheck:
-    schema = work.schema(name)
-    found = compare(subject, Version(NEW, schema.document), old, mode, work.budget)
+def _checked(schema: LoadedSchema, subject: str, old: Sequence[Version], mode: Mode, budget: Budget) -> SubjectCheck:
+    found = compare(subject, Version(NEW, schema.document), old, mode, budget)
     found.path = schema.shown
     if not old:
         found.change = "added"
