@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from tests.compatibility.generator import Generator, distinct
-from tests.compatibility.places import DOWN, UP, places, replaced
+from tests.compatibility.places import DOWN, UP, body, places, put
 
 _ALONE = {
     "type", "enum", "const", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength",
@@ -24,15 +24,8 @@ def related(random: Random, schema: Any) -> tuple[Any, Any]:
     """(tight, loose): the schema and one made from it, in the order in which the first is accepted by the second."""
     sure = [place for place in places(schema) if place.direction in (UP, DOWN)]
     place = random.choice(sure)
-    changed = replaced(schema, place.path, _kept(schema, place.path, loosened(random, place.schema)))
+    changed = put(schema, place.path, loosened(random, place.schema))
     return (schema, changed) if place.direction == UP else (changed, schema)
-
-
-def _kept(schema: Any, path: tuple[str | int, ...], new: Any) -> Any:
-    """The root keeps its definitions, whatever becomes of the rest."""
-    if not path and isinstance(schema, dict) and "definitions" in schema and isinstance(new, dict):
-        return {**new, "definitions": schema["definitions"]}
-    return new
 
 
 def loosened(random: Random, schema: Any) -> Any:
@@ -40,7 +33,7 @@ def loosened(random: Random, schema: Any) -> Any:
 
 
 def _looser(random: Random, schema: Any) -> Iterator[Any]:
-    bare = {key: value for key, value in schema.items() if key != "definitions"} if isinstance(schema, dict) else schema
+    bare = body(schema)
     other = Generator(random).schema(1)
     yield {"anyOf": [bare, other]}
     yield {"if": other, "then": bare}
@@ -95,9 +88,7 @@ def altered(random: Random, schema: Any) -> Any:
     """One change whose effect is not known: something loosened, narrowed, replaced, or two sub-schemas changed over."""
     place = random.choice(list(places(schema)))
     fresh = Generator(random).schema(1)
-    bare = place.schema
-    if isinstance(bare, dict):
-        bare = {key: value for key, value in bare.items() if key != "definitions"}
+    bare = body(place.schema)
     new = random.choice(
         [
             loosened(random, bare),
@@ -109,4 +100,4 @@ def altered(random: Random, schema: Any) -> Any:
             {"if": fresh, "then": bare, "else": Generator(random).schema(1)},
         ]
     )
-    return replaced(schema, place.path, _kept(schema, place.path, new))
+    return put(schema, place.path, new)

@@ -55,3 +55,21 @@ def replaced(schema: Any, path: tuple[str | int, ...], new: Any) -> Any:
     made = copy.copy(schema)
     made[path[0]] = replaced(schema[path[0]], path[1:], new)
     return made
+
+
+HEAD = ("$schema", "$id", "definitions", "$defs")
+"""What stays at the root, whatever becomes of the rest: references go by it."""
+
+
+def body(schema: Any) -> Any:
+    """The schema without its head."""
+    if not isinstance(schema, dict):
+        return schema
+    return {key: value for key, value in schema.items() if key not in HEAD}
+
+
+def put(schema: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    """As `replaced`; a new root has the head of the old one."""
+    if path or not isinstance(schema, dict) or not isinstance(new, dict):
+        return replaced(schema, path, new)
+    return {**new, **{key: value for key, value in schema.items() if key in HEAD}}

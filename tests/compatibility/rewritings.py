@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
-from tests.compatibility.places import places, replaced
+from tests.compatibility.places import body, places, put, replaced
 
 _GROUPS = [
     {"properties", "patternProperties", "additionalProperties"},
@@ -24,17 +24,14 @@ def rewritten(random: Random, schema: Any) -> Any:
     place = random.choice(list(places(schema)))
     found = list(_all(place.schema))
     new = random.choice(found)
-    if not place.path and isinstance(schema, dict) and "definitions" in schema and isinstance(new, dict):
-        new = {**new, "definitions": schema["definitions"]}
     if random.random() < 0.1 and not _refers(place.schema) and place.path:
         return _extracted(schema, place.path, place.schema)
-    return replaced(schema, place.path, new)
+    return put(schema, place.path, new)
 
 
 def _all(schema: Any) -> Iterator[Any]:
-    bare = {key: value for key, value in schema.items() if key != "definitions"} if isinstance(schema, dict) else schema
     for rewriting in REWRITINGS:
-        yield from rewriting(bare)
+        yield from rewriting(body(schema))
 
 
 def _refers(schema: Any) -> bool:
