@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from statistics import median, quantiles
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, Producer
 
 from soma_cli.bench.cluster.bare_kafka import must_succeed, producer, send
 from soma_cli.bench.cluster.bare_postgres import connected
@@ -87,12 +87,14 @@ def _round(at: Place, workload: Workload, rate: int, more: dict[str, float]) -> 
     settings = at.tables()
     watcher = Watcher(settings)
     watcher.start()
-    worker = start(settings, workload.folder)
+    worker, sender = start(settings, workload.folder), producer(at.settings, linger_ms=0)
     try:
-        _append(at, events(1), rate, watcher)  # the worker has joined, and has passed what earlier rounds appended
+        # The worker has joined, and has passed what earlier rounds appended; the producer has the id it sends with:
+        # what it was given before that would come at once.
+        _append(at, sender, events(1), rate, watcher)
         made = events(min(workload.events, int(rate * _LONGEST_S)), MIDDLE.text_bytes)
         began = time.monotonic()
-        records = _append(at, made, rate, watcher)
+        records = _append(at, sender, made, rate, watcher)
         more["events a second"] = len(made) / (time.monotonic() - began)
     finally:
         watcher.over.set()
@@ -110,9 +112,11 @@ def _wait_ms(watcher: Watcher, partition: int, offset: int, appended_ms: int) ->
     return seen * 1e3 - appended_ms
 
 
-def _append(at: Place, made: list[MemoryEvent], rate: int, watcher: Watcher) -> list[tuple[int, int, int]]:
+def _append(
+    at: Place, sender: Producer, made: list[MemoryEvent], rate: int, watcher: Watcher
+) -> list[tuple[int, int, int]]:
     """Append at an even pace, then wait until the worker has passed everything."""
-    sender, appended, began = producer(at.settings, linger_ms=0), Appended(), time.perf_counter()
+    appended, began = Appended(), time.perf_counter()
     done = 0
     while done < len(made):
         due = min(int((time.perf_counter() - began) * rate) + 1, len(made))

@@ -23,6 +23,7 @@ _CLOSE_S = 5.0
 _SLICE_S = 0.1
 _JOINING_S = 0.01
 """A poll does not end when partitions are assigned, so the wait is cut into slices."""
+_KEPT = 5
 _OUT_OF_RANGE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 _REJOINS = {KafkaError._MAX_POLL_EXCEEDED, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}
 _PUT_OUT = {KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID}
@@ -310,9 +311,11 @@ class KafkaConsumer:
         )
 
     def keep(self) -> None:
-        """Partitions stand still meanwhile. A message that comes all the same is kept for the next `poll`."""
-        self.consumer.pause(plain(self.name, self._next))
-        self._paused = True
+        """A message that comes is kept for the next `poll`; with some, the partitions stand still meanwhile. Not from the
+        beginning: for partitions that go on again the client waits up to a second before it fetches."""
+        if len(self._stash) >= _KEPT:
+            self.consumer.pause(plain(self.name, self._next))
+            self._paused = True
         try:
             message = self.consumer.poll(0)
         except KafkaException as error:

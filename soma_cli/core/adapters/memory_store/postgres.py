@@ -127,7 +127,10 @@ class PostgresMemoryStore:
         return self._journal("find_event", {"event_id": ids_array([event_id])})
 
     def _journal(self, query: str, arguments: Sequence[object] | dict[str, object]) -> list[JournalEntry]:
-        return [journal_entry(row) for row in self._rows(query, arguments)]
+        with self._session() as session, session.pipeline(), session.transaction():
+            session.execute(self._live["by_index"])
+            rows = session.execute(self._live[query], arguments, binary=True)
+            return [journal_entry(row) for row in rows]
 
     def trailing_rejects(self, topic_id: str, partition: int, limit: int) -> int:
         with self._session() as session:

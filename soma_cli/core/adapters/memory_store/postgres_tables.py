@@ -80,6 +80,7 @@ class Tables:
         events = [entry.event for run in batch.runs for entry in run.entries if entry.event is not None]
         keys = Uuids([event.id for event in events]), Uuids([event.event_id for event in events])
         ids = Uuids(list({event.id for event in events}))
+        session.execute(self["by_index"])
         session.execute(self["begin_positions"], (batch.topic_id, partitions))
         session.execute(self["hold_positions"], (batch.topic_id, partitions))
         epoch = session.execute(self["epoch"], (batch.topic_id,))

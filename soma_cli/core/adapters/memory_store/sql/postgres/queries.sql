@@ -39,10 +39,17 @@ RETURNING stored.partition;
 SELECT id, namespace, payload_json, importance, created_at, updated_at, version, last_event_id, model_revision, deleted
 FROM {p}memories WHERE id = ANY(%b);
 
+-- Looked up one by one. As a plain join, the server reads the whole journal for each of them as long as it has not
+-- counted its rows, so in the first minutes of a deployment or of a rebuild.
 -- name: seen
-SELECT id, event_id FROM {p}memory_events
-JOIN unnest(%b, %b) AS asked (id, event_id) USING (id, event_id)
-WHERE outcome IN ('applied', 'ignored');
+SELECT asked.id, asked.event_id FROM unnest(%b, %b) AS asked (id, event_id), LATERAL (
+    SELECT FROM {p}memory_events AS held
+    WHERE held.event_id = asked.event_id AND held.id = asked.id AND outcome IN ('applied', 'ignored') LIMIT 1
+) AS held;
+
+-- For the same reason: what a batch looks up is a small part of a table, whatever the server takes its size for.
+-- name: by_index
+SET LOCAL enable_seqscan = off;
 
 -- name: upsert_memories
 INSERT INTO {p}memories AS held
@@ -85,12 +92,16 @@ FROM memory_events WHERE id = ANY(%b) ORDER BY version, partition;
 
 -- name: journal_at
 SELECT version, partition, id, event_id, type, appended_at, applied_at, outcome, note, event
-FROM memory_events JOIN unnest(%b, %b) AS asked (partition, version) USING (partition, version);
+FROM unnest(%b, %b) AS asked (asked_partition, asked_version), LATERAL (
+    SELECT * FROM memory_events WHERE partition = asked_partition AND version = asked_version LIMIT 1
+) AS held;
 
 -- name: first_positions
 SELECT version, partition, id, event_id, type, appended_at, applied_at, outcome, note, event
-FROM memory_events JOIN unnest(%b, %b) AS asked (id, event_id) USING (id, event_id)
-WHERE outcome IN ('applied', 'ignored');
+FROM unnest(%b, %b) AS asked (asked_id, asked_event_id), LATERAL (
+    SELECT * FROM memory_events
+    WHERE event_id = asked_event_id AND id = asked_id AND outcome IN ('applied', 'ignored') LIMIT 1
+) AS held;
 
 -- name: find_event
 WITH found AS (
