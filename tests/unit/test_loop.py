@@ -17,8 +17,9 @@ from soma_cli.core.errors import ConfigurationError, LogReplaced, ServiceUnavail
 from soma_cli.core.ports import Assigned, Consumer, PositionMismatch, Revoked, Run
 from soma_cli.core.record import EVENTS_TOPIC, NewRecord
 from soma_cli.core.settings import WorkerSettings
-from soma_cli.core.workers import loop
+from soma_cli.core.workers import lag, loop
 from soma_cli.core.workers.loop import Limits, Source, Status, Worker
+from soma_cli.core.workers.observation import NoObserver
 from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally
 from soma_cli.core.workers.rate import Rate
 from soma_cli.core.workers.together import run_together
@@ -171,6 +172,32 @@ def test_what_is_unavailable_is_tried_again_with_the_same_run(log: SqliteEventLo
     retries = [detail for state, detail in said if state == "retrying"]
     assert len(retries) == 5
     assert all("the store is away; next try in" in detail for detail in retries)
+
+
+class LagSeen(NoObserver):
+    """An observer that keeps the lags it was told."""
+
+    def __init__(self) -> None:
+        self.lags: list[int] = []
+
+    def lag(
+        self, worker: str, partition: int, records: int, oldest_age_s: float | None, topic: str = EVENTS_TOPIC
+    ) -> None:
+        self.lags.append(records)
+
+
+@pytest.mark.parametrize("fault", [ServiceUnavailable("the store is away"), Behind("waits for kv")])
+def test_its_lag_is_told_while_it_tries_again(
+    log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr(lag, "_EVERY_S", 0.0)
+    monkeypatch.setattr(loop, "WORTH_TELLING_S", 0.0)
+    fill(log, 3)
+    recorder, observer = Recorder(failures=[fault] * 4), LagSeen()
+    recorder.before = lambda end: fill(log, 1)
+    source = Source(EVENTS_TOPIC, lambda start, revoked: log.consumer(GROUP, EVENTS_TOPIC, start, revoked))
+    Worker(log, recorder, source, SETTINGS, Limits(until_end=True), observer=observer).run()
+    assert observer.lags[:4] == [4, 5, 6, 7]
 
 
 def test_who_is_behind_waits_and_says_for_what(log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch) -> None:

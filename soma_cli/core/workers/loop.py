@@ -24,7 +24,7 @@ from soma_cli.core.results import ConsumeResult
 from soma_cli.core.settings import WorkerSettings
 from soma_cli.core.workers.catch_up import check_in_range
 from soma_cli.core.workers.compacted import warn_of_unaudited
-from soma_cli.core.workers.lag import tell_lag
+from soma_cli.core.workers.lag import LagTeller
 from soma_cli.core.workers.membership import KeptAlive
 from soma_cli.core.workers.observation import UNOBSERVED, Observer
 from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally, ends_of_runs
@@ -32,7 +32,6 @@ from soma_cli.core.workers.rate import Rate, pause_s
 
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
-_TELL_LAG_EVERY_S = 5.0
 _LOOK_BACK_EVERY_S = 5.0
 WORTH_TELLING_S = 1.0
 """A projection that follows another is a moment behind it all the time."""
@@ -101,7 +100,7 @@ class Worker:
         self._observer = observer or UNOBSERVED
         self._committed: dict[int, int] = {}
         self._committed_at = 0.0
-        self._lag_told_at = 0.0
+        self._lag = LagTeller(log, self._observer, projection.name, source.topic)
         self._looked_back_at = time.monotonic()
         self._rate = Rate()
         self._leader: Worker | None = None
@@ -226,10 +225,7 @@ class Worker:
             self._look_back()
         if time.monotonic() - self._committed_at > _COMMIT_EVERY_S:
             self._commit()
-        if self._observer is not UNOBSERVED and time.monotonic() - self._lag_told_at > _TELL_LAG_EVERY_S:
-            self._lag_told_at = time.monotonic()
-            positions, topic = dict(self.status.positions), self._source.topic
-            self._retrying(lambda: tell_lag(self._log, self._observer, self.status.worker, topic, positions))
+        self._lag.tell(dict(self.status.positions))
 
     def _look_back(self) -> None:
         """A store that was put back is caught up also where no new event shows that it is behind."""
@@ -372,12 +368,14 @@ class Worker:
             except Behind as behind:
                 if time.monotonic() - began > WORTH_TELLING_S:
                     self._say("waiting", behind.message)
+                    self._lag.tell(dict(self.status.positions))
                 pause = self._settings.poll_interval_s
             except ServiceUnavailable as fault:
                 pause = pause_s(attempt, self._settings)
                 attempt += 1
                 self._observer.retry(self.status.worker, fault.code)
                 self._say("retrying", f"{fault.message}; next try in {pause:.1f} s")
+                self._lag.tell(dict(self.status.positions))
             if self.stop.wait(pause):
                 return None
 
