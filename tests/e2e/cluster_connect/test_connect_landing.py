@@ -52,7 +52,6 @@ def test_records_that_are_no_events_reach_the_dead_letters_as_with_kv(landed: La
         NewRecord(EVENTS_TOPIC, b"key", b"{not json", headers),
         NewRecord(EVENTS_TOPIC, b"\xff\x00", b"\xff\xfe", headers),
         NewRecord(EVENTS_TOPIC, b"gone", None, headers),
-        NewRecord(EVENTS_TOPIC, None, b"", (), 1),
         NewRecord(EVENTS_TOPIC, b"", b'{"payload": "\\u0000"}'),
         NewRecord(EVENTS_TOPIC, good["id"].encode(), _with_nul(good)),
         NewRecord(EVENTS_TOPIC, good["id"].encode(), serialize(good), headers),
