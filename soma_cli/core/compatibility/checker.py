@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from soma_cli.core.compatibility.budget import Budget, Meter
 from soma_cli.core.compatibility.comparison import Comparison
 from soma_cli.core.compatibility.explanation import Refusal, refusals
-from soma_cli.core.compatibility.refusal import refused_schema
+from soma_cli.core.compatibility.refusal import accepted_schema
 from soma_cli.core.compatibility.validation import validator
 from soma_cli.core.compatibility.verdict import Mode, Undecided, Verdict
 from soma_cli.core.compatibility.weakening import without
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft7Validator
 
 _MOST_VIOLATIONS = 20
 _ENOUGH = Budget()
@@ -23,9 +26,8 @@ def check(writer: Any, reader: Any, budget: Budget = _ENOUGH) -> Verdict:
 
     Both are parsed JSON. Raises InputRejected for what is no draft-07 schema.
     """
-    refused_schema(writer)
-    refused_schema(reader)
-    found, undecided = _violations(writer, reader, Comparison(writer, Meter(budget)))
+    writes, reads = accepted_schema(writer), accepted_schema(reader)
+    found, undecided = _violations(reader, Comparison(writer, Meter(budget)), writes, reads)
     if found:
         return Verdict(False, [refusal.violation for refusal in found], [undecided] if undecided else [])
     return Verdict(None, [], [undecided]) if undecided else Verdict(True)
@@ -51,17 +53,19 @@ def _together(verdicts: list[Verdict]) -> Verdict:
     return Verdict(False if False in answers else None if None in answers else True, violations, undecided)
 
 
-def _violations(writer: Any, reader: Any, comparison: Comparison) -> tuple[list[Refusal], Undecided | None]:
+def _violations(
+    reader: Any, comparison: Comparison, writes: Draft7Validator, reads: Draft7Validator
+) -> tuple[list[Refusal], Undecided | None]:
     """What was found until nothing more is, or until the search stops: each time the reader's schema is asked without
     the assertions that were already seen to refuse a witness."""
     found: dict[tuple[str, str | None], Refusal] = {}
-    writes, reads, weaker = validator(writer), validator(reader), reader
+    weaker, refuses = reader, reads
     while len(found) < _MOST_VIOLATIONS:
         outcome = comparison.witness(weaker)
         if outcome is None or isinstance(outcome, Undecided):
             return list(found.values()), outcome
         try:
-            new = _new(list(refusals(validator(weaker), outcome.value)), found)
+            new = _new(list(refusals(refuses, outcome.value)), found)
             agreed = writes.is_valid(outcome.value) and not reads.is_valid(outcome.value)
         except ValueError:  # it nests too deep for the validator
             new, agreed = [], False
@@ -71,7 +75,8 @@ def _violations(writer: Any, reader: Any, comparison: Comparison) -> tuple[list[
         try:
             for refusal in new:
                 weaker = without(weaker, refusal.path, refusal.name)
-        except LookupError:
+            refuses = validator(weaker)
+        except (LookupError, ValueError):  # a reference led to what was taken out
             break
     return list(found.values()), None
 

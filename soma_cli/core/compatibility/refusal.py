@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from soma_cli.core.compatibility.validation import validator
 from soma_cli.core.errors import InputRejected
 from soma_cli.core.serialization import json_pointer
+
+if TYPE_CHECKING:
+    from jsonschema_rs import Draft7Validator
 
 DRAFT_07 = "http://json-schema.org/draft-07/schema"
 
 
 def refused_schema(schema: Any) -> None:
     """Raise InputRejected, with a pointer, unless this is a draft-07 schema whose `$ref`s all lead into itself."""
+    accepted_schema(schema)
+
+
+def accepted_schema(schema: Any) -> Draft7Validator:
+    """Its validator; raises InputRejected as `refused_schema` does."""
     if isinstance(schema, dict):
         _refuse_other_draft(schema.get("$schema", DRAFT_07))
     import jsonschema_rs
 
     try:
-        validator(schema)
+        return validator(schema)
     except jsonschema_rs.ValidationError as error:
         raise InputRejected(
             f"this is not a draft-07 JSON Schema that stands alone: {error.message}",

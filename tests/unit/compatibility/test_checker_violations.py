@@ -150,3 +150,18 @@ def test_a_shallow_witness_is_found_before_a_deep_one() -> None:
     reader = schema(40, {"type": "string"})
     reader["properties"]["new"] = {"type": "string"}
     assert check(schema(40, {"type": "number"}), reader).violations[0].witness == {"new": None}
+
+
+def test_what_is_taken_out_may_be_what_a_reference_leads_to() -> None:
+    reader = {"properties": {"a": {"not": {"type": "null"}}, "b": {"$ref": "#/properties/a/not"}}}
+    found = places(check(_OBJECT, reader))
+    assert "/properties/a/not" in found or "/properties/a/not/type" in found
+
+
+def test_a_schema_that_is_asserted_and_denied() -> None:
+    reader = {
+        "properties": {"a": {"$ref": "#/definitions/small"}, "b": {"not": {"$ref": "#/definitions/small"}}},
+        "definitions": {"small": {"type": "integer", "maximum": 5}},
+    }
+    found = places(check(_OBJECT, reader))
+    assert {"/definitions/small/type", "/properties/b/not"} & set(found)
