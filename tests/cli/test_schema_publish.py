@@ -301,3 +301,19 @@ def test_what_is_not_there_is_not_found() -> None:
     assert soma(*PROMOTE, "no-such-schema").exit_code == 6
     assert soma("schema", "promote", "--from", "staging", "--to", "nowhere").exit_code == 3
     assert soma("schema", "promote", "--from", "production", "--to", "staging").exit_code == 6
+
+
+def test_only_the_versions_that_count_have_to_be_schemas_that_soma_reads(
+    schemas: Path, name: str, registry: ConfluentRegistry
+) -> None:
+    registry.register(name, '{"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 1}')
+    registry.set_mode(name, Mode.NONE)
+    registry.register(name, json.dumps(PERSON))
+    registry.set_mode(name, Mode.BACKWARD)
+    write(schemas / f"{name}.json", WIDER)
+    (added,) = report("schema", "register")["schemas"]
+    assert added["version"] == 3
+    registry.set_mode(name, Mode.BACKWARD_TRANSITIVE)
+    write(schemas / f"{name}.json", WIDEST)
+    done = soma("schema", "register")
+    assert (done.exit_code, f"{name} version 1: " in done.stderr) == (5, True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -126,3 +127,13 @@ def test_names_of_any_letters_are_kept_apart_on_a_server(subject: str) -> None:
 
 def test_it_says_where_it_is(registry: SchemaRegistry) -> None:
     assert registry.where()
+
+
+def test_two_clients_at_once_make_one_version_of_the_same_schema(
+    open_registry: Callable[[], SchemaRegistry], subject: str
+) -> None:
+    texts = [OLD, OLD, OLD, NEW]
+    with ThreadPoolExecutor(len(texts)) as pool:
+        made = list(pool.map(lambda text: open_registry().register(subject, text), texts))
+    assert len({one.version for one in made[:3]}) == 1
+    assert sorted(one.text for one in open_registry().versions(subject)) == sorted({OLD, NEW})

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from soma_cli.core.compatibility import Mode
 from soma_cli.core.errors import InputRejected, NotFound, UsageError
 from soma_cli.core.operations.schema_check import compare, worse
-from soma_cli.core.operations.schema_register import Rules, SubjectOf, labelled, overruled
+from soma_cli.core.operations.schema_register import Rules, SubjectOf, compared, labelled, overruled
 from soma_cli.core.ports import DEFAULT_MODE, RegisteredSchema, SchemaRegistry, same_schema
 from soma_cli.core.schema_results import PromotionPlan, SubjectPromotion, VersionCopy
 
@@ -90,14 +90,15 @@ def _plan_versions(
 ) -> None:
     """Each version in its order, checked against what is there and what is copied before it."""
     known = [(one.text, one.version) for one in there]
-    before = [labelled(one) for one in there]
+    mode = rules.mode or Mode(promotion.mode)
+    before = compared(there, mode)
     for version in versions:
         number = next((number for text, number in known if same_schema(text, version.text)), None)
         if number is not None:
             promotion.versions.append(VersionCopy(version.version, number, True))
             continue
         new, number = labelled(version), known[-1][1] + 1 if known else 1
-        check = compare(promotion.subject, new, before, rules.mode or Mode(promotion.mode), rules.budget)
+        check = compare(promotion.subject, new, before, mode, rules.budget)
         promotion.versions.append(VersionCopy(version.version, number, False, check))
         known.append((version.text, number))
         before.append(new)

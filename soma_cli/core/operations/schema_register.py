@@ -51,7 +51,7 @@ def _judged(registry: SchemaRegistry, schema: LoadedSchema, subject: str, rules:
         if same_schema(version.text, schema.text):
             check = SubjectCheck(subject, held.value, True, path=schema.shown, change="same")
             return SchemaRegistration(schema.name, subject, version.version, version.id, False, False, check)
-    old = [labelled(version) for version in versions]
+    old = compared(versions, held)
     check = compare(subject, Version("the new schema", schema.document), old, held, rules.budget)
     check.path = schema.shown
     found = SchemaRegistration(schema.name, subject, None, None, False, False, check, mode_set=unasked)
@@ -59,6 +59,12 @@ def _judged(registry: SchemaRegistry, schema: LoadedSchema, subject: str, rules:
         found.registry_compatible, found.registry_messages = opinion
     found.refused = not rules.accept(check.compatible) or found.registry_compatible is False
     return found
+
+
+def compared(versions: Sequence[RegisteredSchema], mode: Mode) -> list[Version]:
+    """Those that a new version is compared with; of the others it does not matter what they are."""
+    asked = versions if mode.endswith("_TRANSITIVE") else versions[-1:]
+    return [labelled(version) for version in asked]
 
 
 def labelled(version: RegisteredSchema) -> Version:

@@ -7,6 +7,7 @@ touched again; `versions/NAME/mode` holds the mode where it is not BACKWARD.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,7 +109,7 @@ class FilesRegistry:
 
 def _written(path: Path, text: str) -> Path:
     """A file beside `path` that has the text, on the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     with temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
         file.flush()
