@@ -51,7 +51,6 @@ class KafkaConsumer:
         self._start = start
         self._revoked = revoked
         self._next: dict[int, int] = {}
-        self._begun: dict[int, int] = {}
         self._waiting: set[int] = set()
         self._stash: list[Message] = []
         self._paused = False
@@ -89,13 +88,12 @@ class KafkaConsumer:
     # --- what the group says; called from within poll, keep and close ---
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Paused at once, so that nothing is read before it is known where to begin."""
+        """Nothing is handed to the client before it is known where to begin. To hand it nothing is an answer, too:
+        without one it would begin where it likes. (What is paused and goes on it fetches after up to a second.)"""
         if consumer is not self.consumer:
             return
-        numbers = {item.partition for item in partitions}
-        consumer.incremental_assign([TopicPartition(self.name, number, 0) for number in sorted(numbers)])
-        consumer.pause(plain(self.name, numbers))
-        self._waiting |= numbers
+        consumer.incremental_assign([])
+        self._waiting |= {item.partition for item in partitions}
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = frozenset(item.partition for item in partitions)
@@ -115,7 +113,8 @@ class KafkaConsumer:
         self._drop(consumer, frozenset(item.partition for item in partitions))
 
     def _drop(self, consumer: Consumer, numbers: frozenset[int]) -> None:
-        consumer.incremental_unassign(plain(self.name, numbers))
+        handed = {item.partition for item in consumer.assignment()}
+        consumer.incremental_unassign(plain(self.name, numbers & handed))
         if consumer is self.consumer:
             self._forget(numbers)
 
@@ -186,27 +185,29 @@ class KafkaConsumer:
 
     def _move(self, partition: int, offset: int) -> None:
         try:
-            if not self._found(TopicPartition(self.name, partition, offset)):
+            if not self._placed(TopicPartition(self.name, partition, offset)):
                 self._forget(frozenset([partition]))
                 return
-            self.consumer.resume(plain(self.name, [partition]))
         except KafkaException as error:
             raise self.client.error(error, self.trouble, f"seeking in {self.topic}/{partition}") from error
         self._waiting.discard(partition)
-        self._next[partition] = self._begun[partition] = offset
+        self._next[partition] = offset
 
-    def _found(self, place: TopicPartition) -> bool:
+    def _placed(self, place: TopicPartition) -> bool:
         """Whether the client reads on from there; False where the partition is not this member's any more."""
+        if place.partition not in {item.partition for item in self.consumer.assignment()}:
+            if place.partition in self._waiting:
+                self.consumer.incremental_assign([place])
+            return place.partition in self._waiting
         try:
             self.consumer.seek(place)
         except KafkaException as error:
             if error.args[0].code() != KafkaError._STATE:
                 raise
-            if place.partition not in {item.partition for item in self.consumer.assignment()}:
-                return False
             # After an offset that the log did not hold, the client reads the partition no more, nor seeks in it.
             self.consumer.incremental_unassign([place])
             self.consumer.incremental_assign([place])
+        self.consumer.resume(plain(self.name, [place.partition]))
         return True
 
     def _take(self, limit: int, timeout_s: float) -> list[Message]:
@@ -311,8 +312,8 @@ class KafkaConsumer:
         )
 
     def keep(self) -> None:
-        """A message that comes is kept for the next `poll`; with some, the partitions stand still meanwhile. Not from the
-        beginning: for partitions that go on again the client waits up to a second before it fetches."""
+        """A message that comes is kept for the next `poll`; with some, the partitions stand still meanwhile. Not
+        before: what goes on again the client fetches after up to a second."""
         if len(self._stash) >= _KEPT:
             self.consumer.pause(plain(self.name, self._next))
             self._paused = True
