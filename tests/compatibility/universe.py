@@ -7,10 +7,11 @@ the question finite: some document of the world is accepted by the writer and re
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, NamedTuple
 
+from tests.compatibility.containers import array_schema, object_schema
 from tests.compatibility.generator import Generator
 from tests.compatibility.loosenings import altered
 from tests.compatibility.pair import NOTHING, Case
@@ -102,7 +103,31 @@ def _nested() -> World:
     return World("nested", schema, [*_arrays(inner, 2), *_objects(inner, ("a", "b"))])
 
 
-WORLDS = [_numbers(), _strings(), _array_world(), _object_world(), _mixed(), _nested()]
+def _long_arrays() -> World:
+    schema = {"type": "array", "items": {"enum": [0, 1, True]}, "maxItems": 4}
+    return World("long arrays", schema, _arrays([0, 1, True], 4))
+
+
+def _names() -> World:
+    names = ("", "a", "b", "ab", "ba")
+    schema = {
+        "type": "object",
+        "propertyNames": {"enum": [*names]},
+        "additionalProperties": {"type": ["integer", "string"], "minimum": 0, "maximum": 0, "pattern": "^x$"},
+    }
+    return World("names", schema, _objects([0, "x"], names))
+
+
+WORLDS = [
+    _numbers(),
+    _strings(),
+    _array_world(),
+    _object_world(),
+    _mixed(),
+    _nested(),
+    _long_arrays(),
+    _names(),
+]
 
 
 def truth(documents: list[Any], writer: Any, reader: Any) -> Any:
@@ -111,16 +136,25 @@ def truth(documents: list[Any], writer: Any, reader: Any) -> Any:
     return next((document for document in documents if accepts(document) and not reads(document)), NOTHING)
 
 
+_MAKERS: dict[str, Callable[[Random], Any]] = {
+    "long arrays": lambda random: array_schema(random, 2),
+    "names": lambda random: object_schema(random, 2),
+}
 _KINDS = {"numbers": "number", "strings": "string", "arrays": "array", "objects": "object"}
+
+
+def _schema(random: Random, world: World, depth: int) -> Any:
+    if world.name in _MAKERS:
+        return _MAKERS[world.name](random)
+    kind = _KINDS.get(world.name) or random.choice(["array", "object"])
+    return Generator(random).schema(depth, kind=kind)
 
 
 def _pair(random: Random, world: World, depth: int) -> tuple[Any, Any]:
     """A schema for the world and another: made apart from it, or from it by one change or two."""
-    generator = Generator(random)
-    kind = _KINDS.get(world.name) or random.choice(["array", "object"])
-    first = generator.schema(depth, kind=kind)
+    first = _schema(random, world, depth)
     if random.random() < 0.4:
-        return first, generator.schema(depth, kind=kind)
+        return first, _schema(random, world, depth)
     second = altered(random, first)
     if random.random() < 0.5:
         second = random.choice([altered, rewritten])(random, second)
