@@ -84,6 +84,7 @@ class Search:
 
     def solve(self, goal: Goal) -> Outcome:
         """A value for which every literal of the goal holds."""
+        goal = frozenset(map(self._dereferenced, goal))
         if goal in self._open:
             self._lowest = min(self._lowest, self._open[goal])
             return NOTHING
@@ -94,6 +95,13 @@ class Search:
             return self._settle(goal, lambda: self._solve(goal), head=True)
         finally:
             del self._open[goal]
+
+    def _dereferenced(self, literal: Literal) -> Literal:
+        """Goals that mean the same should be the same."""
+        while isinstance(self._algebra[literal], Ref):
+            target = self._target(abs(literal))
+            literal = target if literal > 0 else -target
+        return literal
 
     def distinct(self, goal: Goal, count: int) -> tuple[list[Any], Unknown | None]:
         """Up to so many different values; with fewer, None says that there are no more."""
@@ -216,8 +224,7 @@ class Search:
                 case Always() | Types():
                     continue
                 case Ref():
-                    target = self._target(abs(literal))
-                    queue.append(target if literal > 0 else -target)
+                    queue.append(self._dereferenced(literal))
                 case All(parts) if literal > 0:
                     queue.extend(parts)
                 case All(parts):
