@@ -41,7 +41,7 @@ hook() {
 # code_of FILE: the stable code of the error that a command with -o json wrote to standard error.
 code_of() { grep -o '"code":"[a-z_]*"' "$1" | head -1 | cut -d '"' -f 4; }
 
-# worker_state NAME: active, idle, stopped or out_of_range, as `soma lag` sees the workers of that name.
+# worker_state NAME: active, idle, stopped, unserved or out_of_range, as `soma lag` sees the workers of that name.
 worker_state() {
   soma lag -o json | python3 -c '
 import json, sys

@@ -18,7 +18,7 @@ from soma_cli.core.instants import format_instant, now_us, parse_duration_s
 from soma_cli.output import Format, Output, console, drawable, printable, say, show_error, table, write_json
 
 if TYPE_CHECKING:
-    from soma_cli.core.results import Breach, GroupLag, LagReport, PartitionLag
+    from soma_cli.core.results import Breach, GroupLag, HeldBackLag, LagReport, PartitionLag
 
     Look = Callable[[], LagReport]
 
@@ -198,9 +198,21 @@ def _notes(report: LagReport) -> Iterator[str]:
         if not by_workers:
             applies = f"the next {reader} applies what waits, or `soma consume {name}` does"
         yield f"{group.group}: no worker runs; {applies}"
+    yield from map(_held_back, report.held_back)
     for group in report.groups:
+        if group.state == "unserved":
+            which = ", ".join(map(str, group.unserved))
+            yield f"{group.group}: workers run, but none has partition {which}; see `soma doctor`"
         if group.state == "out_of_range":
             yield f"{group.group}: its position lies behind the end of the log; see `soma doctor`"
+
+
+def _held_back(row: HeldBackLag) -> str:
+    events = "1 event" if row.offsets == 1 else f"{row.offsets:,} events"
+    age = "" if row.oldest_age_s is None else f", the first for {_time(row.oldest_age_s)}"
+    return (
+        f"{row.topic}/{row.partition}: an open transaction holds back {events} from all readers{age}; see `soma doctor`"
+    )
 
 
 def _time(seconds: float | None) -> str | None:

@@ -223,6 +223,7 @@ class GroupLag:
     rate_per_s: float | None
     eta_s: float | None
     partitions: list[PartitionLag]
+    unserved: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -234,9 +235,20 @@ class Breach:
 
 
 @dataclass(slots=True)
+class HeldBackLag:
+    """So many offsets that an open transaction keeps from all readers, and how old the first of them is."""
+
+    topic: str
+    partition: int
+    offsets: int
+    oldest_age_s: float | None
+
+
+@dataclass(slots=True)
 class LagReport:
     groups: list[GroupLag]
     breaches: list[Breach]
+    held_back: list[HeldBackLag] = field(default_factory=list)
 
 
 @dataclass(slots=True)

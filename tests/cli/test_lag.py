@@ -63,6 +63,7 @@ def test_an_empty_folder_is_idle_and_gets_no_index(folder: Path) -> None:
             "rate_per_s": None,
             "eta_s": None,
             "partitions": [{"topic": "memory.events", "partition": 0, "committed": 0, "end": 0, "lag": 0}],
+            "unserved": [],
         }
     assert not (folder / "index").exists()
 

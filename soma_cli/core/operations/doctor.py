@@ -17,7 +17,7 @@ from soma_cli.core.eventing.dead_letters import read_letters
 from soma_cli.core.eventing.producer import Draft, build_event
 from soma_cli.core.instants import MICROSECONDS, format_instant
 from soma_cli.core.operations import schema_setup
-from soma_cli.core.operations.lag import OUT_OF_RANGE, committed_offsets, group_lag
+from soma_cli.core.operations.lag import OUT_OF_RANGE, UNSERVED, committed_offsets, group_lag
 from soma_cli.core.operations.projections import COPIES, group_name
 from soma_cli.core.ports import Cache, Embedder, EventLog, IndexIdentity, MemoryStore, SchemaRegistry, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Record
@@ -174,6 +174,15 @@ def _projection(
 
 def _worked_lag(group: GroupLag, name: str) -> Finding:
     """Where workers alone move a projection on. What the audit does not have, compaction may take for good."""
+    if group.state == UNSERVED:
+        which = ", ".join(map(str, group.unserved))
+        return Finding(
+            name,
+            "warning",
+            f"workers of {group.group} run, but none has partition {which} of {EVENTS_TOPIC}",
+            f"start `soma consume {name}`, and end what else is in its group (kafka-consumer-groups.sh --describe "
+            f"--members --group {group.group} says who is)",
+        )
     if not group.lag and group.state == "active":
         return Finding(name, "ok", "has passed the whole log; a worker runs")
     if not group.lag:

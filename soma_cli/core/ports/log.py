@@ -23,6 +23,13 @@ class Bounds(NamedTuple):
     end: int
 
 
+class HeldBack(NamedTuple):
+    """So many offsets from the end on, and when the first of them was appended, where that is known."""
+
+    offsets: int
+    appended_at: int | None
+
+
 class Run(NamedTuple):
     """Every record that the log holds of [start, end) of one partition, in offset order.
 
@@ -179,6 +186,15 @@ class EventLog(Protocol):
 
     def members(self, group: str) -> int:
         """How many workers of the group run now, on this machine or another."""
+        ...
+
+    def unserved(self, group: str, topic: str) -> frozenset[int]:
+        """The partitions that no member has of a group that has members; some seconds after they were to be shared out
+        it is told."""
+        ...
+
+    def held_back(self, topic: str) -> dict[int, HeldBack]:
+        """What a transaction that is open now keeps from all readers, by partition; no bounds count it."""
         ...
 
     def committed(self, group: str, topic: str) -> dict[int, Committed]: ...

@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import murmur2
 
-from soma_cli.core.adapters.event_log import kafka_topics
+from soma_cli.core.adapters.event_log import kafka_groups, kafka_topics
 from soma_cli.core.adapters.event_log.kafka_client import KafkaClient
 from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster
 from soma_cli.core.adapters.event_log.kafka_consumer import KafkaConsumer
@@ -28,6 +28,7 @@ from soma_cli.core.ports import (
     Committed,
     Consumer,
     Copier,
+    HeldBack,
     Provisioned,
     Revoked,
     nothing_to_do,
@@ -102,8 +103,17 @@ class KafkaEventLog:
     def copier(self, group: str, topic: str, start: Assigned) -> Copier:
         return KafkaCopier(self._cluster, group, topic, start)
 
+    def held_back(self, topic: str) -> dict[int, HeldBack]:
+        return {
+            partition: HeldBack(end - first, self._readers.appended_at(topic, partition, first))
+            for partition, (first, end) in self._cluster.held_back(topic).items()
+        }
+
     def members(self, group: str) -> int:
-        return self._cluster.members(group)
+        return kafka_groups.members(self._cluster, group)
+
+    def unserved(self, group: str, topic: str) -> frozenset[int]:
+        return kafka_groups.unserved(self._cluster, group, topic)
 
     def committed(self, group: str, topic: str) -> dict[int, Committed]:
         return self._cluster.committed(group, topic)

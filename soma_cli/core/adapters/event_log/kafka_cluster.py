@@ -45,7 +45,6 @@ from soma_cli.core.record import (
 TOPICS = (EVENTS_TOPIC, AUDIT_TOPIC, LATEST_TOPIC, REQUESTS_TOPIC, RESPONSES_TOPIC, DEAD_LETTER_TOPIC)
 _NONE_SUCH = -1
 """What the brokers say where no record is as late as the instant that was asked for."""
-_NO_GROUP = {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID}
 _SETTLING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -66,6 +65,7 @@ _CONFIG_S = 3.0
 _FIRST_ANSWER_S = 0.5
 """A leader that does not answer within this is asked for again, and given twice the time: it may be another by then."""
 T = TypeVar("T")
+K = TypeVar("K")
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _COMMITTED, _ANY = IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED
@@ -107,12 +107,19 @@ class KafkaCluster:
     def _poll(self) -> object:
         return self._made.poll(0) if self._made is not None else None
 
-    def result(self, future: Future[Any], what: str) -> Any:
-        with self._made_anew_if_lost():
+    def answers(self, send: Callable[[float], Mapping[K, Future[T]]], what: Callable[[K], str]) -> dict[K, T]:
+        """What is answered to `send(within_s)`; sent again for `timeout_s` while what is asked for changes its broker,
+        or the broker that was asked does not answer: the next time it may be another."""
+
+        def ask(within_s: float) -> dict[K, T]:
+            futures = send(within_s)
             try:
-                return self.client.result(future, self.trouble, what)
+                return {key: self.client.result(each, self.trouble, what(key)) for key, each in futures.items()}
             finally:
                 self._poll()
+
+        with self._made_anew_if_lost():
+            return self.settled(ask, _SETTLING | {KafkaError._TIMED_OUT}, self.client.timeout_s / 4)
 
     @contextmanager
     def _made_anew_if_lost(self) -> Iterator[None]:
@@ -139,13 +146,12 @@ class KafkaCluster:
         if not topics:
             return {}
         names = TopicCollection([self.client.on_broker(topic) for topic in topics])
-        futures = self.admin.describe_topics(
-            names, include_authorized_operations=rights, request_timeout=self.client.timeout_s
-        )
-        return {
-            topic: self.result(futures[self.client.on_broker(topic)], f"looking up the topic {topic}")
-            for topic in topics
-        }
+
+        def send(within_s: float) -> dict[str, Future[TopicDescription]]:
+            return self.admin.describe_topics(names, include_authorized_operations=rights, request_timeout=within_s)
+
+        found = self.answers(send, lambda name: f"looking up the topic {self.client.ours(name)}")
+        return {topic: found[self.client.on_broker(topic)] for topic in topics}
 
     def known(self, topic: str, *, anew: bool = False) -> Known:
         known = None if anew else self._known.get(topic)  # another thread may forget it meanwhile
@@ -170,13 +176,13 @@ class KafkaCluster:
         asked = {ConfigResource(ResourceType.TOPIC, self.client.on_broker(topic)): topic for topic in topics}
         if not asked:
             return {}
-        futures = self.admin.describe_configs(list(asked), request_timeout=self.client.timeout_s)
+        found = self.answers(
+            lambda within_s: self.admin.describe_configs(list(asked), request_timeout=within_s),
+            lambda resource: f"reading the policy of {resource.name}",
+        )
         return {
-            asked[resource]: {
-                name: entry.value
-                for name, entry in self.result(future, f"reading the policy of {resource.name}").items()
-            }
-            for resource, future in futures.items()
+            asked[resource]: {name: entry.value for name, entry in entries.items()}
+            for resource, entries in found.items()
         }
 
     def config(self, topic: str) -> dict[str, str]:
@@ -284,12 +290,12 @@ class KafkaCluster:
             hint="a broker that was cut off may say so for a moment; if it stays, the log has lost these records",
         )
 
-    def held_back(self, topic: str) -> dict[int, int]:
-        """By partition, how many offsets an open transaction keeps from readers; those without one are left out. Ends
-        are asked for first, so that what is appended meanwhile is not taken for such."""
+    def held_back(self, topic: str) -> dict[int, Bounds]:
+        """By partition, the offsets [first, end) that an open transaction keeps from readers; those without one are
+        left out. Ends are asked for first, so that what is appended meanwhile is not taken for such."""
         asked = [dict.fromkeys(range(self.known(topic).partitions), _LATEST)]
         [ends], [stable] = self._offsets(topic, asked, _ANY), self._offsets(topic, asked)
-        return {number: end - stable[number] for number, end in ends.items() if end > stable[number]}
+        return {number: Bounds(stable[number], end) for number, end in ends.items() if end > stable[number]}
 
     def offset_at(self, topic: str, partition: int, instant: int) -> int:
         """Brokers keep milliseconds, so an instant between two of them is that of the later one."""
@@ -308,17 +314,17 @@ class KafkaCluster:
             return [self._answers(topic, futures) for futures in sent]
 
         with self._made_anew_if_lost():
-            return self._settled(ask, _SETTLING | {KafkaError._TIMED_OUT})
+            return self.settled(ask, _SETTLING | {KafkaError._TIMED_OUT})
 
-    def _settled(self, ask: Callable[[float], T], settling: Set[int] = _SETTLING) -> T:
+    def settled(self, ask: Callable[[float], T], settling: Set[int] = _SETTLING, first_s: float = _FIRST_ANSWER_S) -> T:
         """Call `ask(within_s)`, again for `timeout_s` while a partition or a group changes the broker that leads it."""
-        within_s, deadline = _FIRST_ANSWER_S, time.monotonic() + self.client.timeout_s
+        within_s, deadline = first_s, time.monotonic() + self.client.timeout_s
         while True:
             try:
                 return ask(max(min(within_s, deadline - time.monotonic()), _PAUSE_S))
             except SomaError as error:
                 left_s = deadline - time.monotonic() - _PAUSE_S
-                if _code(error) not in settling or left_s <= 0:
+                if code_of(error) not in settling or left_s <= 0:
                     raise
                 time.sleep(_PAUSE_S)
                 self._look_again(min(left_s, _ASKING_S))
@@ -355,26 +361,16 @@ class KafkaCluster:
 
     # --- groups ---
 
-    def members(self, group: str) -> int:
-        def ask(_: float) -> int:
-            futures = self.admin.describe_consumer_groups([group], request_timeout=self.client.timeout_s)
-            return len(self.result(futures[group], f"looking up the group {group}").members)
-
-        try:
-            return self._settled(ask)
-        except SomaError as error:
-            if _code(error) in _NO_GROUP:
-                return 0
-            raise
-
     def committed(self, group: str, topic: str, *, stable: bool = False) -> dict[int, Committed]:
         """`stable`: raises ServiceUnavailable while a transaction is open that may change them."""
         name, partitions = self.client.on_broker(topic), range(self.known(topic).partitions)
-        return self._settled(lambda _: self._groups.committed(group, name, partitions, stable=stable))
+        return self.settled(lambda _: self._groups.committed(group, name, partitions, stable=stable))
 
     def brokers(self) -> DescribeClusterResult:
-        future = self.admin.describe_cluster(request_timeout=self.client.timeout_s)
-        found: DescribeClusterResult = self.result(future, "describing the cluster")
+        found: DescribeClusterResult = self.answers(
+            lambda within_s: {"": self.admin.describe_cluster(request_timeout=within_s)},
+            lambda _: "describing the cluster",
+        )[""]
         return found
 
     def close(self) -> None:
@@ -383,7 +379,7 @@ class KafkaCluster:
             self._made = None
 
 
-def _code(error: SomaError) -> int | None:
+def code_of(error: SomaError) -> int | None:
     cause = error.__cause__
     return cause.args[0].code() if isinstance(cause, KafkaException) else None
 

@@ -80,8 +80,7 @@ def _open_transactions(cluster: KafkaCluster) -> Iterator[Finding]:
         yield Finding(
             f"topic {EVENTS_TOPIC}",
             "error",
-            f"an open transaction holds back {records} of {EVENTS_TOPIC}/{partition} from every reader, and `soma lag` "
-            "does not count them",
+            f"an open transaction holds back {records} of {EVENTS_TOPIC}/{partition} from every reader",
             f"kafka-transactions.sh --bootstrap-server {servers} describe-producers --topic {name} --partition "
             f"{partition} says whose it is (find-hanging: whether its producer is gone), and abort ends it; else it "
             "ends at its producer's transaction.timeout.ms",
@@ -90,11 +89,15 @@ def _open_transactions(cluster: KafkaCluster) -> Iterator[Finding]:
 
 def _long_held_back(cluster: KafkaCluster) -> dict[int, int]:
     """Those partitions in which something is held back all the time that is looked."""
-    found, deadline = cluster.held_back(EVENTS_TOPIC), time.monotonic() + _OPEN_S
+    found, deadline = _held_back(cluster), time.monotonic() + _OPEN_S
     while found and time.monotonic() < deadline:
         time.sleep(_PAUSE_S)
-        found = {number: count for number, count in cluster.held_back(EVENTS_TOPIC).items() if number in found}
+        found = {number: count for number, count in _held_back(cluster).items() if number in found}
     return found
+
+
+def _held_back(cluster: KafkaCluster) -> dict[int, int]:
+    return {number: end - first for number, (first, end) in cluster.held_back(EVENTS_TOPIC).items()}
 
 
 def _rights(topic: str, description: TopicDescription) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from soma_cli.core.record import Record
 _CHUNK = 2000
 _PREFETCH_KBYTES = 16_384
 _KEPT = 4
+_PEEK_S = 1.0
 _NO_TROUBLE = {KafkaError._PARTITION_EOF, KafkaError.GROUP_AUTHORIZATION_FAILED}
 """The client looks up the group that it must be given, though a reader is in none: whether it may does not matter."""
 READING = {
@@ -37,9 +38,9 @@ READING = {
 class Reader:
     """A consumer of one partition at a time, used by one scan at a time."""
 
-    def __init__(self, client: KafkaClient) -> None:
+    def __init__(self, client: KafkaClient, **more: str) -> None:
         self.trouble = Trouble()
-        configuration = client.configuration(self.trouble) | READING | {"group.id": f"soma-scan-{uuid.uuid4()}"}
+        configuration = client.configuration(self.trouble) | READING | {"group.id": f"soma-scan-{uuid.uuid4()}"} | more
         self.consumer = client.made(lambda: Consumer(configuration))
 
 
@@ -87,6 +88,17 @@ class KafkaReaders:
             reader.trouble.over()
             yield chunk
             deadline = time.monotonic() + self._client.timeout_s
+
+    def appended_at(self, topic: str, partition: int, offset: int) -> int | None:
+        """The append time of the first record from there on that an open transaction keeps from readers; None where
+        none comes within a second."""
+        reader = Reader(self._client, **{"isolation.level": "read_uncommitted"})
+        try:
+            reader.consumer.assign([TopicPartition(self._client.on_broker(topic), partition, offset)])
+            message = reader.consumer.poll(_PEEK_S)
+            return None if message is None or message.error() is not None else message.timestamp()[1] * 1000
+        finally:
+            bounded(reader.consumer.close, _PEEK_S)
 
     def _take(self) -> Reader:
         with self._lock:

@@ -30,6 +30,7 @@ from soma_cli.core.ports import (
     Bounds,
     Committed,
     Copier,
+    HeldBack,
     Provisioned,
     Revoked,
     Run,
@@ -191,6 +192,12 @@ class SqliteEventLog:
         except OSError as error:
             raise folder_error(self._members.parent, error) from error
         return member
+
+    def unserved(self, group: str, topic: str) -> frozenset[int]:
+        return frozenset()
+
+    def held_back(self, topic: str) -> dict[int, HeldBack]:
+        return {}
 
     def members(self, group: str) -> int:
         name = quote(group, safe="")
