@@ -20,13 +20,13 @@ from soma_cli.commands.options import (
     output_of,
 )
 from soma_cli.commands.schema_options import ModeOption, SchemasOption, open_schemas
-from soma_cli.commands.schema_publish import NamesArgument, UndecidedOption, refusal, rules_of
+from soma_cli.commands.schema_publish import NamesArgument, UndecidedOption, refusal, rules_of, show_registrys_verdict
 from soma_cli.commands.schema_report import show_subject
 from soma_cli.output import Format, fields, hanging, progress
 
 if TYPE_CHECKING:
     from soma_cli.core.governance import Governance
-    from soma_cli.core.schema_results import PromotionPlan, SubjectPromotion, VersionCopy
+    from soma_cli.core.schema_results import PromotionPlan, SubjectCheck, SubjectPromotion, VersionCopy
 
 
 def promote(
@@ -55,14 +55,13 @@ def promote(
         plan = ours.plan_promotion(theirs, names or (), rules)
         if people:
             _show_plan(plan)
-        wanted = len(_wanted(plan))
-        if execute and rules.accept(plan.compatible) and (not wanted or confirm(_question(plan, wanted), yes=yes)):
+        wanted, refused = len(_wanted(plan)), _refused(plan)
+        if execute and not refused and (not wanted or confirm(_question(plan, wanted), yes=yes)):
             with progress("copying", wanted) as advance:
                 plan = ours.promote(theirs, plan, advance)
     output.result(plan, lambda: _show_outcome(plan, wanted), (f"{one} {copy.becomes}" for one, copy in _wanted(plan)))
-    if not rules.accept(plan.compatible):
-        checks = [copy.check for _, copy in _wanted(plan) if copy.check is not None]
-        raise refusal("nothing was copied", [check for check in checks if not rules.accept(check.compatible)])
+    if refused:
+        raise refusal("nothing was copied", refused)
 
 
 @contextmanager
@@ -80,6 +79,10 @@ def _registry_of(ctx: typer.Context, profile: str, schemas: Path | None) -> Iter
 def _wanted(plan: PromotionPlan) -> list[tuple[str, VersionCopy]]:
     """Subject and version of what is not there yet, or was not."""
     return [(one.subject, copy) for one in plan.schemas for copy in one.versions if not copy.there]
+
+
+def _refused(plan: PromotionPlan) -> list[SubjectCheck]:
+    return [copy.check for _, copy in _wanted(plan) if copy.refused and copy.check is not None]
 
 
 def _question(plan: PromotionPlan, wanted: int) -> str:
@@ -105,8 +108,9 @@ def _show_copy(copy: VersionCopy) -> None:
         hanging("  ", f"version {copy.version} is there already{number}")
         return
     hanging("  ", f"version {copy.version} is to be copied{number}")
-    if copy.check is not None and copy.check.compatible is not True:
+    if copy.check is not None and (copy.refused or copy.check.compatible is not True):
         show_subject(copy.check)
+        show_registrys_verdict(copy.registry_compatible, copy.check)
 
 
 def _show_strangers(one: SubjectPromotion) -> None:
@@ -118,7 +122,7 @@ def _show_strangers(one: SubjectPromotion) -> None:
 def _show_outcome(plan: PromotionPlan, wanted: int) -> None:
     if plan.executed:
         print(f"copied {plan.copied} of {wanted}" if wanted else "nothing to copy: all versions are there already")
-    elif plan.compatible is not False:
+    elif not _refused(plan):
         print("nothing was changed" + ("; add --execute to copy" if wanted else ": all versions are there already"))
 
 

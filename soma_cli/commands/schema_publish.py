@@ -78,12 +78,17 @@ def _show_registered(result: RegisterResult) -> None:
 
 def _show_left_out(one: SchemaRegistration) -> None:
     show_subject(one.check)
-    if one.registry_compatible is not None and one.registry_compatible is not one.check.compatible:
-        verdict = "compatible" if one.registry_compatible else "incompatible"
-        ours = {True: "compatible", False: "broken by the document above", None: "undecided"}[one.check.compatible]
+    show_registrys_verdict(one.registry_compatible, one.check)
+    for message in one.registry_messages:
+        hanging("      ", message)
+
+
+def show_registrys_verdict(compatible: bool | None, check: SubjectCheck) -> None:
+    """What the registry itself says of a schema, where it is not what soma says."""
+    if compatible is not None and compatible is not check.compatible:
+        verdict = "compatible" if compatible else "incompatible"
+        ours = {True: "compatible", False: "broken by the document above", None: "undecided"}[check.compatible]
         hanging("    ", f"the registry itself says {verdict}; soma says {ours}")
-        for message in one.registry_messages:
-            hanging("      ", message)
 
 
 def refusal(done: str, refused: list[SubjectCheck]) -> CheckFailed:
@@ -98,7 +103,7 @@ def refusal(done: str, refused: list[SubjectCheck]) -> CheckFailed:
     if all(check.compatible is True for check in refused):
         return CheckFailed(
             f"{done}: the registry refuses {names}, which soma finds compatible",
-            hint="to overrule it, set the mode to NONE with `soma schema mode`, register with --mode, and set it back",
+            hint="to overrule it, set its mode to NONE by `soma schema mode`, repeat this with --mode, and set it back",
             code="registry_incompatible",
         )
     return CheckFailed(

@@ -94,13 +94,16 @@ class RegisterResult:
 @dataclass(slots=True)
 class VersionCopy:
     """A version of the one registry and the number that it has, or will have, in the other. `copied` is true where it
-    was added now."""
+    was added now; `refused` where it may not be, by `check` or, as `registry_compatible` tells, by the other registry,
+    which is asked of the first that it lacks."""
 
     version: int
     becomes: int
     there: bool
     check: SubjectCheck | None = None
     copied: bool = False
+    refused: bool = False
+    registry_compatible: bool | None = None
 
 
 @dataclass(slots=True)

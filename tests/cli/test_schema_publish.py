@@ -274,6 +274,22 @@ def test_all_is_checked_before_anything_is_copied(name: str, schemas: Path, regi
 
 
 @pytest.mark.usefixtures("profiles")
+def test_what_the_second_registry_refuses_is_not_copied(name: str, schemas: Path, registry: ConfluentRegistry) -> None:
+    """To Apicurio, a property more is a break also where nothing is said of it."""
+    assert soma(*PROMOTE, "--execute", "--yes").exit_code == 0
+    write(schemas / f"{name}.json", {**WIDEST, "properties": {**WIDEST["properties"], "more": {}}})
+    assert soma("--profile", "staging", "schema", "register").exit_code == 0
+    done = soma(*PROMOTE, "--execute", "--yes")
+    assert done.exit_code == 7
+    assert "the registry itself says incompatible; soma says compatible" in done.stdout
+    assert f"nothing was copied: the registry refuses {name}, which soma finds compatible" in done.stderr
+    assert "repeat this with --mode" in done.stderr
+    soma("--profile", "production", "schema", "mode", name, "NONE")
+    assert soma(*PROMOTE, "--execute", "--yes", "--mode", "BACKWARD").exit_code == 0
+    assert numbers(registry, name) == [1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("profiles")
 def test_versions_that_only_the_target_has_are_told(name: str, registry: ConfluentRegistry) -> None:
     registry.register(name, json.dumps(LONGER))
     plan = report(*PROMOTE)

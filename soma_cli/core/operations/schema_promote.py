@@ -67,6 +67,11 @@ def _planned(source: Place, target: Place, name: str, rules: Rules) -> SubjectPr
         one.version for one in there if not any(same_schema(one.text, version.text) for version in versions)
     ]
     _plan_versions(promotion, versions, there, rules)
+    if there and (copy := next((copy for copy in promotion.versions if not copy.there), None)) is not None:
+        text = next(one.text for one in versions if one.version == copy.version)
+        opinion = target.registry.opinion(subject, text)
+        copy.registry_compatible = None if opinion is None else opinion.compatible
+        copy.refused = copy.refused or copy.registry_compatible is False
     return promotion
 
 
@@ -99,7 +104,8 @@ def _plan_versions(
             continue
         new, number = labelled(version), known[-1][1] + 1 if known else 1
         check = compare(promotion.subject, new, before, mode, rules.budget)
-        promotion.versions.append(VersionCopy(version.version, number, False, check))
+        refused = not rules.accept(check.compatible)
+        promotion.versions.append(VersionCopy(version.version, number, False, check, refused=refused))
         known.append((version.text, number))
         before.append(new)
 

@@ -91,8 +91,8 @@ def overruled(subject: str, error: InputRejected) -> CheckFailed:
     """The registry refuses what soma has found compatible."""
     return CheckFailed(
         f"{error.message}; soma finds it compatible",
-        hint=f"to overrule the registry, set the mode of {subject} to NONE with `soma schema mode`, register with "
-        "--mode in place of it, and set it back",
+        hint=f"to overrule it, set the mode of {subject} to NONE with `soma schema mode`, repeat this with --mode, and "
+        "set it back",
         code="registry_incompatible",
         details=error.details,
     )
