@@ -11,7 +11,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from soma_cli.core import errors, results, schema_results
+from soma_cli.core import connect_results, errors, results, schema_results
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = Path(__file__).with_name("json-shapes.md")
@@ -40,6 +40,8 @@ COMMANDS = {
     "RegisterResult": "`schema register`",
     "PromotionPlan": "`schema promote`",
     "SubjectMode": "a list of them: `schema mode`",
+    "ConnectPlan": "`connect apply`",
+    "ConnectStatus": "`connect status`",
 }
 """The results that commands print; the others are parts of these."""
 
@@ -55,7 +57,7 @@ _NAMES = {
 
 
 def results_page() -> str:
-    places = (results, schema_results)
+    places = (results, schema_results, connect_results)
     kinds = [kind for place in places for kind in vars(place).values() if dataclasses.is_dataclass(kind)]
     return "\n".join(line for kind in kinds for line in _section(kind))
 

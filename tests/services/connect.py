@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
 from tests.services.folders import server_folder
 from tests.services.jars import jars
+from tests.services.kafka import FAST_START
 from tests.services.kafka_settings import properties
 from tests.services.ports import free_port, give_back
 from tests.services.processes import ServerProcess
@@ -26,7 +27,13 @@ class ConnectServer:
     are lines of its properties, `plugins` a folder of connectors instead of Debezium's.
     """
 
-    def __init__(self, kafka: str, settings: Mapping[str, str] | None = None, plugins: Path | None = None) -> None:
+    def __init__(
+        self,
+        kafka: str,
+        settings: Mapping[str, str] | None = None,
+        plugins: Path | None = None,
+        jvm: Sequence[str] = FAST_START,
+    ) -> None:
         self.port = free_port()
         self._folder = server_folder(self, "connect")
         name = f"c{uuid4().hex[:12]}"
@@ -41,7 +48,7 @@ class ConnectServer:
         }
         file = self._folder / "worker.properties"
         file.write_text(properties(lines | dict(settings or {})))
-        options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *_QUIET]
+        options = ["-Xmx512m", *jvm, *_QUIET]
         self.process = ServerProcess(
             [program("java"), "-cp", f"{jars('kafka')}/*", *options, _MAIN, str(file)],
             self._folder / "connect.log",

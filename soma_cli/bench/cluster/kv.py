@@ -12,7 +12,7 @@ from soma_cli.bench.cluster import follower
 from soma_cli.bench.cluster.bare_kafka import fill
 from soma_cli.bench.cluster.bare_postgres import BareTables, Source, connected
 from soma_cli.bench.cluster.bare_postgres import Place as Origin
-from soma_cli.bench.cluster.place import Place, place
+from soma_cli.bench.cluster.place import place
 from soma_cli.bench.cluster.sizes import MIDDLE, Size
 from soma_cli.bench.comparison import Comparison, Target, Workload, per_second, seconds
 from soma_cli.core.event import MemoryEvent
@@ -107,13 +107,13 @@ def follow(workload: Workload, size: Size = MIDDLE) -> Iterator[Comparison]:
             f"topic to tables, events of {size.shown}: the kv worker's whole way, sustained",
             "/s",
             Target(20_000, "figure") if size is MIDDLE else None,
-            lambda: _worker_rate(at, count),
+            lambda: worker_rate(at.tables(), count),
             lambda: follower.follow(at, count, BATCH),
             "consume, orjson, jsonschema-rs, unnest of the same rows, outside of a group",
         )
 
 
-def _worker_rate(at: Place, count: int) -> float:
+def worker_rate(settings: Settings, count: int, name: str = "kv") -> float:
     """From the end of the first batch on: joining the group comes before."""
     told: list[tuple[float, int]] = []
 
@@ -121,8 +121,8 @@ def _worker_rate(at: Place, count: int) -> float:
         if status.state == "running":
             told.append((time.perf_counter(), status.tally.read))
 
-    with MemorySystem(at.tables()) as system:
-        worker = system.admin.worker("kv", until_end=True, report=report)
+    with MemorySystem(settings) as system:
+        worker = system.admin.worker(name, until_end=True, report=report)
         worker.run()
     if worker.status.tally.applied != count:
         raise AssertionError(worker.status.tally)

@@ -29,6 +29,7 @@ from soma_cli.core.system import MemorySystem
 
 _ANSWER_S = 30.0
 _TOPICS = (EVENTS_TOPIC, AUDIT_TOPIC, LATEST_TOPIC, REQUESTS_TOPIC, RESPONSES_TOPIC, DEAD_LETTER_TOPIC)
+_CONNECTS = "memory.connect.dlq"
 
 
 class Place:
@@ -98,9 +99,11 @@ class Place:
     def _remove_topics(self) -> None:
         """All that there may be, listed or not: those that are being made when the benchmark is ended are not yet."""
         admin = AdminClient(kafka_client(self._given))
-        topics = [self.settings.log.topic_prefix + topic for topic in _TOPICS]
+        topics = [self.settings.log.topic_prefix + topic for topic in (*_TOPICS, _CONNECTS)]
         known = admin.list_consumer_groups().result(_ANSWER_S).valid
-        groups = [group.group_id for group in known or () if group.group_id.startswith(self.name)]
+        groups = [
+            group.group_id for group in known or () if group.group_id.removeprefix("connect-").startswith(self.name)
+        ]
         asked = {**(admin.delete_consumer_groups(groups) if groups else {})}
         asked |= admin.delete_topics(topics)
         for answer in asked.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from soma_cli.bench.cluster import consume, kv, reads, rebuild, visible, worker_process, writes
+from soma_cli.bench.cluster import consume, kv, landing, reads, rebuild, visible, worker_process, writes
 from soma_cli.bench.cluster.sizes import LARGE, SMALL
 from soma_cli.bench.comparison import Benchmark
 
@@ -23,6 +23,7 @@ CLUSTER: dict[str, Benchmark] = {
     "follow-0.2k": partial(kv.follow, size=SMALL),
     "follow": kv.follow,
     "follow-10k": partial(kv.follow, size=LARGE),
+    "landing": landing.landing,
     "visible-500": partial(visible.visible, rate=500),
     "visible-2000": partial(visible.visible, rate=2000, target_ms=50.0),
     "visible-10000": partial(visible.visible, rate=10_000),
