@@ -12,7 +12,7 @@ from soma_cli.commands.options import FormatOption, output_of
 from soma_cli.commands.schema_options import AllowRemoteOption, SchemasOption, is_file, open_schemas
 from soma_cli.commands.schema_report import shortened, show_witness
 from soma_cli.core.errors import UsageError
-from soma_cli.output import Format, hanging, printable, visible
+from soma_cli.output import Format, hanging, printable, progress, visible
 
 if TYPE_CHECKING:
     from soma_cli.core.governance import Governance
@@ -57,7 +57,9 @@ def diff(
     """
     output = output_of(ctx, format)
     with open_schemas(ctx, schemas, allow_remote=allow_remote) as governance:
-        result = governance.diff(*_sides(governance, old, new, version, registry))
+        sides = _sides(governance, old, new, version, registry)
+        with progress("changes") as advance:
+            result = governance.diff(*sides, advance)
     output.result(result, lambda: _show(result))
 
 

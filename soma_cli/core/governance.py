@@ -153,11 +153,11 @@ class Governance:
         """A schema from a file of its own."""
         return load_schema(open_schema_files(path.parent), path.name, self._fetch)
 
-    def diff(self, old: Version, new: Version) -> SchemaDiff:
-        """What changed, and which way each change breaks."""
+    def diff(self, old: Version, new: Version, progress: Callable[[int], None] = lambda changes: None) -> SchemaDiff:
+        """What changed, and which way each change breaks. `progress` is told how many more changes were looked at."""
         from soma_cli.core.operations.schema_diff import diff
 
-        return diff(old, new)
+        return diff(old, new, progress)
 
     def version(self, name: str, *, version: int | None = None, registered: bool = False) -> RegisteredSchema:
         """A released version of a schema, or a registered one; the last unless numbered. Raises NotFound."""

@@ -115,6 +115,16 @@ def test_changes_that_only_together_make_sense_are_judged_together_too() -> None
     assert len(found.changes) == 4
 
 
+def test_changes_that_are_too_many_are_named_and_not_judged() -> None:
+    old, new = ({"maximum": limit, "maxLength": limit} for limit in (1, 2))
+    told: list[int] = []
+    found = diff(Version("old", old), Version("new", new), told.append, all_s=0)
+    assert [change.pointer for change in found.changes] == ["/maximum", "/maxLength"]
+    assert {(change.backward, change.forward) for change in found.changes} == {(None, None)}
+    assert all("not checked alone" in change.note for change in found.changes)
+    assert (found.backward, found.forward, sum(told)) == (True, False, 2)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)

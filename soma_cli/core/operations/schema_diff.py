@@ -7,7 +7,8 @@ with this one change is compared with the old schema, both ways.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ _DEFINITIONS = ("$defs", "definitions")
 _ABSENT = object()
 _EACH = Budget(seconds=2.0)
 """For one change; there may be hundreds."""
+_ALL_S = 20.0
+"""Seconds of processor time for all changes one by one; those that are left then are named and not judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,21 @@ class _Edit:
     member: bool = False
 
 
-def diff(old: Version, new: Version, budget: Budget = _EACH) -> SchemaDiff:
-    """Every change by its pointer; `backward` and `forward` are the verdicts on all of them together."""
+def diff(
+    old: Version, new: Version, progress: Callable[[int], None] = lambda changes: None, all_s: float = _ALL_S
+) -> SchemaDiff:
+    """Every change by its pointer; `backward` and `forward` are the verdicts on all of them together. `progress` is told
+    how many more changes were looked at."""
     base = _with_definitions(old.document, new.document)
-    changes = [_judged(base, edit, budget) for edit in _edits((), old.document, new.document)]
+    end_s = time.process_time() + all_s
+    changes = []
+    for edit in _edits((), old.document, new.document):
+        changes.append(_change(edit))
+        if time.process_time() < end_s:
+            _judge(changes[-1], base, edit)
+        else:
+            changes[-1].note = "not checked alone: the changes before it took all the time there is"
+        progress(1)
     backward, forward = check(old.document, new.document), check(new.document, old.document)
     return SchemaDiff(old.label, new.label, changes, backward.compatible, forward.compatible)
 
@@ -100,18 +114,20 @@ def _among(value: Any, values: list[Any]) -> bool:
     return any(same(value, other) for other in values)
 
 
-def _judged(base: Any, edit: _Edit, budget: Budget) -> SchemaChange:
+def _change(edit: _Edit) -> SchemaChange:
     kind = "added" if edit.before is _ABSENT else "removed" if edit.after is _ABSENT else "changed"
     before, after = (None if value is _ABSENT else value for value in (edit.before, edit.after))
-    change = SchemaChange(json_pointer(edit.path), kind, before, after)
+    return SchemaChange(json_pointer(edit.path), kind, before, after)
+
+
+def _judge(change: SchemaChange, base: Any, edit: _Edit) -> None:
     changed = _applied(base, edit)
     try:
         refused_schema(changed)
     except InputRejected as error:
         change.note = f"alone this is no schema: {error.message}"
-        return change
-    _answer(change, check(base, changed, budget), check(changed, base, budget))
-    return change
+    else:
+        _answer(change, check(base, changed, _EACH), check(changed, base, _EACH))
 
 
 def _answer(change: SchemaChange, backward: Verdict, forward: Verdict) -> None:
