@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import orjson
 
@@ -14,12 +15,12 @@ from soma_cli.bench.cluster.bare_postgres import BareTables, Source, connected
 from soma_cli.bench.cluster.bare_postgres import Place as Origin
 from soma_cli.bench.cluster.place import place
 from soma_cli.bench.cluster.sizes import MIDDLE, Size
-from soma_cli.bench.comparison import Comparison, Target, Workload, per_second, seconds
+from soma_cli.bench.comparison import Comparison, NotHere, Target, Workload, per_second, seconds
 from soma_cli.core.event import MemoryEvent
 from soma_cli.core.instants import now_us
 from soma_cli.core.ports import Batch, EntryRun
 from soma_cli.core.record import EVENTS_TOPIC, Record
-from soma_cli.core.settings import Settings, WorkerSettings
+from soma_cli.core.settings import CacheSettings, Settings, WorkerSettings
 from soma_cli.core.system import MemorySystem
 from soma_cli.core.workers.kv_writer import judge
 from soma_cli.core.workers.loop import Status
@@ -100,16 +101,25 @@ def _write_all(settings: Settings, sources: Sequence[Source]) -> float:
 
 
 @contextmanager
-def follow(workload: Workload, size: Size = MIDDLE) -> Iterator[Comparison]:
+def follow(workload: Workload, size: Size = MIDDLE, *, cached: bool = False) -> Iterator[Comparison]:
+    """`cached`: with new states written through to the cache, as the worker does where there is one."""
+    if cached and workload.settings.cache.kind == "none":
+        raise NotHere("no cache is configured")
     with place(workload) as at:
         count = fill(at.settings, at.topic, size.events(workload))
+        through = ", and through to the cache" if cached else ""
+
+        def ours() -> float:
+            settings = at.tables()
+            return worker_rate(settings if cached else replace(settings, cache=CacheSettings()), count)
+
         yield Comparison(
-            f"topic to tables, events of {size.shown}: the kv worker's whole way, sustained",
+            f"topic to tables{through}, events of {size.shown}: the kv worker's whole way, sustained",
             "/s",
-            Target(20_000, "figure") if size is MIDDLE else None,
-            lambda: worker_rate(at.tables(), count),
+            Target(20_000, "figure") if size is MIDDLE and not cached else None,
+            ours,
             lambda: follower.follow(at, count, BATCH),
-            "consume, orjson, jsonschema-rs, unnest of the same rows, outside of a group",
+            "consume, orjson, jsonschema-rs, unnest of the same rows, outside of a group, no cache",
         )
 
 

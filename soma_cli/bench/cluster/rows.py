@@ -23,6 +23,7 @@ CLUSTER: dict[str, Benchmark] = {
     "follow-0.2k": partial(kv.follow, size=SMALL),
     "follow": kv.follow,
     "follow-10k": partial(kv.follow, size=LARGE),
+    "follow-cached": partial(kv.follow, cached=True),
     "landing": landing.landing,
     "visible-500": partial(visible.visible, rate=500),
     "visible-2000": partial(visible.visible, rate=2000, target_ms=50.0),
