@@ -65,7 +65,7 @@ def _violations(
         if outcome is None or isinstance(outcome, Undecided):
             return list(found.values()), outcome
         try:
-            new = _new(list(refusals(refuses, outcome.value)), found)
+            new = _new(list(refusals(weaker, refuses, outcome.value)), found)
             agreed = writes.is_valid(outcome.value) and not reads.is_valid(outcome.value)
         except ValueError:  # it nests too deep for the validator
             new, agreed = [], False
@@ -74,7 +74,7 @@ def _violations(
         found |= {refusal.key: refusal for refusal in new}
         try:
             for refusal in new:
-                weaker = without(weaker, refusal.path, refusal.name)
+                weaker = without(weaker, refusal.violation.pointer, refusal.name)
             refuses = validator(weaker)
         except (LookupError, ValueError):  # a reference led to what was taken out
             break

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin
 
 _IN_PLACE = ("allOf", "anyOf", "oneOf")
 _ONE_IN_PLACE = ("not", "if", "then", "else")
+_METASCHEMA = "http://json-schema.org/draft-07/schema"
+"""The one address that the validator knows by itself."""
 _SINGLE = (*_ONE_IN_PLACE, "additionalItems", "additionalProperties", "contains", "propertyNames")
 _NAMED = ("properties", "patternProperties", "definitions", "dependencies")
 
@@ -50,16 +52,40 @@ class Document:
         for place in _places(self.root):
             self._register(place)
 
+    def _resource(self, address: str) -> Place | None:
+        if address not in self._resources and address == _METASCHEMA:
+            from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+
+            # Its pointers begin with its address: they are no places of this document.
+            self._resources[address] = Place(REGISTRY.contents(address), address, f"{address}#")
+        return self._resources.get(address)
+
     def target(self, place: Place) -> Place:
         """Where the `$ref` of this place leads."""
         ref = place.schema["$ref"]
         resource, fragment = urldefrag(urljoin(place.base, ref))
-        found = self._resources.get(f"{resource}#{fragment}") or self._resources.get(resource)
+        found = self._resources.get(f"{resource}#{fragment}") or self._resource(resource)
         if found is not None and f"{resource}#{fragment}" in self._resources:
             return found
         if found is None or (fragment and not fragment.startswith("/")):
             raise Untreated(place.pointer, f"the $ref {ref!r} leads to nothing that is known here")
         return self._walk(found, unquote(fragment), place)
+
+    def place_of(self, path: Sequence[str | int]) -> Place:
+        """Where a path leads that goes through references; of one that leads out of the document, the last place in it.
+
+        Raises LookupError where it leads nowhere.
+        """
+        place = self.root
+        for token in path:
+            if token == "$ref" and _is_ref(place.schema):  # noqa: S105 - a step, no secret
+                target = self.target(place)
+                if target.pointer[:1] not in ("", "/"):
+                    return place.at("$ref")
+                place = target
+            else:
+                place = place.at(token)
+        return place
 
     def closure(self, place: Place) -> str:
         """A digest of the schema at a place and of all that its refs lead to: equal ones mean the same."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from soma_cli.core.compatibility.documents import Document, Untreated
 from soma_cli.core.compatibility.verdict import Violation
 from soma_cli.core.compatibility.weakening import keyword_of
 from soma_cli.core.serialization import json_pointer
@@ -17,10 +18,9 @@ _WHOLE_VALUE = {"type", "const", "enum", "false"}
 
 
 class Refusal(NamedTuple):
-    """One assertion that refuses the document: where it stands in the schema, and, of `required`, the name."""
+    """One assertion that refuses the document; `name` is the one that `required` asks for."""
 
     violation: Violation
-    path: list[str | int]
     name: str | None
 
     @property
@@ -28,14 +28,25 @@ class Refusal(NamedTuple):
         return self.violation.pointer, self.name
 
 
-def refusals(validator: Draft7Validator, document: Any) -> Iterator[Refusal]:
+def refusals(schema: Any, validator: Draft7Validator, document: Any) -> Iterator[Refusal]:
     """Raises ValueError where the document nests too deep for the validator."""
     for outer in validator.iter_errors(document):
         for error in _innermost(outer):
-            path = list(error.schema_path)
-            keyword = keyword_of(path)
+            pointer = _pointer(schema, error)
+            keyword = keyword_of(pointer)
             name = getattr(error.kind, "property", None) if keyword == "required" else None
-            yield Refusal(Violation(json_pointer(path), keyword, _sentence(error), document), path, name)
+            yield Refusal(Violation(pointer, keyword, _sentence(error), document), name)
+
+
+def _pointer(schema: Any, error: ValidationError) -> str:
+    """The validator's own path begins anew at each `$id`, its evaluation's goes through references."""
+    path = list(error.evaluation_path)
+    if "$ref" not in path:
+        return json_pointer(path)
+    try:
+        return Document(schema).place_of(path).pointer
+    except (LookupError, TypeError, Untreated):
+        return json_pointer(error.schema_path)
 
 
 def _innermost(error: ValidationError) -> Iterator[ValidationError]:
@@ -53,11 +64,11 @@ def _innermost(error: ValidationError) -> Iterator[ValidationError]:
 
 
 def _distance(errors: list[ValidationError]) -> tuple[bool, int]:
-    return any(keyword_of(error.schema_path) in ("const", "enum") for error in errors), len(errors)
+    return any(keyword_of(json_pointer(error.schema_path)) in ("const", "enum") for error in errors), len(errors)
 
 
 def _of_whole_value(inner: ValidationError, outer: ValidationError) -> bool:
-    return inner.instance_path == outer.instance_path and keyword_of(inner.schema_path) in _WHOLE_VALUE
+    return inner.instance_path == outer.instance_path and keyword_of(json_pointer(inner.schema_path)) in _WHOLE_VALUE
 
 
 def _sentence(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -102,20 +103,21 @@ def _multiple(group: _Group, divisor: Fraction, literals: dict[Literal, Assertio
         return NOTHING
     period = math.lcm(*(int(period) for period in periods))
     enough = 2 * (period * (len(group.excluded) + 1)) + 2
-    tried = -1
-    for tried, value in enumerate(_multiples(group, divisor)):
-        if tried >= min(enough, _MOST_TRIED):
-            break
-        if group.holds(value) and (number := json_number(value)) is not None:
-            return Found(number)
-    else:
-        return NOTHING if tried < 0 or _all_representable(group, divisor) else _stopped(literals)
-    return _stopped(literals)
+    tried = list(itertools.islice(_multiples(group, divisor), min(enough, _MOST_TRIED) + 1))
+    if (number := _representable(group, tried)) is not None:
+        return Found(number)
+    if len(tried) <= min(enough, _MOST_TRIED) and not any(map(group.holds, tried)):
+        return NOTHING
+    # Far from zero, floats have no fractions.
+    whole = itertools.islice(_multiples(group, _least_common_multiple(divisor, Fraction(1))), _MOST_TRIED)
+    number = _representable(group, whole)
+    return _stopped(literals) if number is None else Found(number)
 
 
-def _all_representable(group: _Group, divisor: Fraction) -> bool:
-    """Whether a multiple that was passed over was passed over for what it is, not for what a float can hold."""
-    return all(json_number(value) is not None for value in _multiples(group, divisor) if group.holds(value))
+def _representable(group: _Group, values: Iterable[Fraction]) -> int | float | None:
+    """The first of the values that is in the group, and that JSON can have."""
+    numbers = (json_number(value) for value in values if group.holds(value))
+    return next((number for number in numbers if number is not None), None)
 
 
 def _multiples(group: _Group, divisor: Fraction) -> Iterator[Fraction]:
@@ -172,8 +174,11 @@ def json_number(value: Fraction) -> int | float | None:
     """The number as JSON has it, None where no float is equal to it."""
     if value.denominator == 1:
         return int(value)
-    number = float(value)
-    return number if math.isfinite(number) and number_of(number) == value else None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if number_of(number) == value else None
 
 
 def _plainness(value: Fraction) -> tuple[int, int, bool]:

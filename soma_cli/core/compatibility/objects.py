@@ -6,6 +6,7 @@ each consistent choice of patterns is a class of names, and a class is as good a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ Scope = PatternProperty | Additional
 Chosen = dict[str, Goal]
 """The names that the object will have, with what their values must be beyond what holds for every such name."""
 _LARGEST = 500
+_MOST_SHARED = 4
+"""So many things that a name must be are tried together on one name."""
 
 
 @dataclass(slots=True)
@@ -113,7 +116,8 @@ class Members:
 
     def witness(self) -> Outcome:
         group = self._group
-        if group.absent.intersection(group.required) or (group.most is not None and group.most < group.least):
+        least = max(group.least, len(set(group.required)))
+        if group.absent.intersection(group.required) or (group.most is not None and group.most < least):
             return NOTHING
         if group.least > _LARGEST:
             return Unknown(self._literal, f"an object of {group.least} members was not built")
@@ -129,7 +133,7 @@ class Members:
         if self._group.most is not None and len(chosen) > self._group.most:
             return self._too_many()
         if names:
-            return self._first(self._choose(more, names[1:], somewhere) for more in self._with_name(chosen, names[0]))
+            return self._first(self._choose(more, names[1:], somewhere) for more in self._with_name(chosen, names))
         if somewhere:
             return self._first(
                 self._choose(more, [], somewhere[1:]) for more in self._with_value(chosen, *somewhere[0])
@@ -145,24 +149,25 @@ class Members:
         return unknown or self._unknown or NOTHING
 
     def _too_many(self) -> Outcome:
-        """Other names might have served two purposes at once, where what is asked for is names."""
-        if len(self._group.some_name) > 1:
+        if len(self._group.some_name) > _MOST_SHARED:
             return Unknown(self._literal, "not every choice of names was tried")
         return NOTHING
 
-    def _with_name(self, chosen: Chosen, wanted: Literal) -> Iterator[Chosen]:
-        """Ways to have a member whose name is as wanted."""
-        for name in chosen:
-            if self._holds(wanted, name):
-                yield chosen
-                return
+    def _with_name(self, chosen: Chosen, wanted: list[Literal]) -> Iterator[Chosen]:
+        """Ways to have a member whose name is as wanted first; a fresh name may be as wanted later, too."""
+        first, later = wanted[0], wanted[1:_MOST_SHARED]
+        if any(self._holds(first, name) for name in chosen):
+            yield chosen
+            return
         for name in self._listed:
-            if name not in chosen and self._holds(wanted, name) and self._may_be(name, frozenset()):
+            if self._holds(first, name) and self._may_be(name, frozenset()):
                 yield {**chosen, name: frozenset()}
+        shared = [both for size in range(len(later), -1, -1) for both in itertools.combinations(later, size)]
         for class_goal, value_goal, _ in self._fresh():
-            for name in self._new_names(class_goal | {wanted}, chosen, 1):
-                if self._takes(value_goal):
-                    yield {**chosen, name: frozenset()}
+            if self._takes(value_goal):
+                for both in shared:
+                    for name in self._new_names(class_goal.union([first], both), chosen, 1):
+                        yield {**chosen, name: frozenset()}
 
     def _with_value(self, chosen: Chosen, scope: Scope, wanted: Literal) -> Iterator[Chosen]:
         """Ways to have a member in the scope whose value is as wanted."""

@@ -8,20 +8,25 @@ from typing import Any
 _NAMED = {"properties", "patternProperties", "definitions", "dependencies"}
 
 
-def without(schema: Any, path: Sequence[str | int], name: str | None) -> Any:
-    """A copy of the schema in which the assertion at the path is gone; of `required`, only this name.
+def without(schema: Any, pointer: str, name: str | None) -> Any:
+    """A copy of the schema in which the assertion at the JSON pointer is gone; of `required`, only this name.
 
-    Raises LookupError where the path leads nowhere.
+    Raises LookupError where the pointer leads nowhere.
     """
+    return _without(schema, _tokens(pointer), name)
+
+
+def _without(schema: Any, path: Sequence[str], name: str | None) -> Any:
     if not path:
         return True
-    step, rest = path[0], path[1:]
-    if not isinstance(schema, dict | list):
+    step: Any = path[0]
+    if isinstance(schema, list) and step.isdecimal():
+        step = int(step)
+    elif not isinstance(schema, dict):
         raise LookupError(step)
-    copy: Any = schema.copy()
-    inner = schema[step]  # type: ignore[index]
-    if rest or isinstance(schema, list) or inner is False:
-        copy[step] = without(inner, rest, name)
+    copy, inner = schema.copy(), schema[step]
+    if len(path) > 1 or isinstance(schema, list) or inner is False:
+        copy[step] = _without(inner, path[1:], name)
     elif step == "required" and name in inner and len(inner) > 1:
         copy[step] = [other for other in inner if other != name]
     else:
@@ -29,13 +34,17 @@ def without(schema: Any, path: Sequence[str | int], name: str | None) -> Any:
     return copy
 
 
-def keyword_of(path: Sequence[str | int]) -> str:
-    """The last keyword on a path through a schema; `false` for the schema that is false as a whole."""
+def keyword_of(pointer: str) -> str:
+    """The last keyword on the way through a schema; `false` for the schema that is false as a whole."""
     keyword, named = "false", False
-    for token in path:
-        if named or isinstance(token, int):
+    for token in _tokens(pointer):
+        if named:
             named = False
-            continue
-        keyword = token
-        named = token in _NAMED
+        elif not token.isdecimal():  # the place in a list
+            keyword = token
+            named = token in _NAMED
     return keyword
+
+
+def _tokens(pointer: str) -> list[str]:
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]

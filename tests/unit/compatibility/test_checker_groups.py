@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from soma_cli.core.compatibility import numbers
+from soma_cli.core.compatibility import check, numbers
 from soma_cli.core.compatibility.assertions import Among, Assertion, Bound, MultipleOf
 from soma_cli.core.compatibility.equality import key_of
 from soma_cli.core.compatibility.outcome import NOTHING, Found
@@ -114,3 +114,36 @@ def test_equal_values_have_equal_keys() -> None:
     other = [(1, True), (0, False), (None, False), ([1], [True]), ({"a": 1}, {"a": 1, "b": 1}), ("1", 1), ([], {})]
     assert all(key_of(a) == key_of(b) for a, b in same)
     assert not any(key_of(a) == key_of(b) for a, b in other)
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader", "witness"),
+    [
+        ({"type": "number", "multipleOf": 0.7}, {"maximum": 10**400}, 10**400 + 4),
+        ({"type": "number", "multipleOf": 0.001}, {"maximum": 10**15}, 10**15 + 1),
+        ({"type": "number", "multipleOf": 0.5}, {"multipleOf": 1}, 0.5),
+        ({"type": "integer", "not": {"multipleOf": 2}}, {"not": {"multipleOf": 3}}, 3),
+    ],
+)
+def test_numbers_far_out(writer: object, reader: object, witness: object) -> None:
+    assert [violation.witness for violation in check(writer, reader).violations] == [witness]
+
+
+def some_name(pattern: str) -> dict[str, object]:
+    return {"not": {"propertyNames": {"not": {"pattern": pattern}}}}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "most", "longest", "empty"),
+    [
+        ("ab", 1, 9, False),  # "ab" is both
+        ("ab", 1, 1, True),
+        ("ab", 2, 1, False),
+        ("abc", 2, 2, False),
+        ("abc", 1, 2, True),
+        ("abc", 1, 3, False),
+    ],
+)
+def test_names_that_must_be_there_may_be_one(patterns: str, most: int, longest: int, empty: bool) -> None:
+    names = {"propertyNames": {"maxLength": longest}, "maxProperties": most}
+    assert check({"allOf": [*map(some_name, patterns), names]}, False).compatible is empty

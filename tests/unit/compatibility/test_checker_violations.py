@@ -165,3 +165,20 @@ def test_a_schema_that_is_asserted_and_denied() -> None:
     }
     found = places(check(_OBJECT, reader))
     assert {"/definitions/small/type", "/properties/b/not"} & set(found)
+
+
+def test_a_place_below_an_address_of_its_own_is_counted_from_the_root() -> None:
+    reader = {
+        "$id": "http://example.com/root.json",
+        "properties": {"a": {"$ref": "inner.json"}},
+        "definitions": {"inner": {"$id": "inner.json", "properties": {"b": {"type": "string"}}}},
+    }
+    assert places(check({"properties": {"a": _OBJECT}}, reader)) == {
+        "/definitions/inner/properties/b/type": {"a": {"b": None}}
+    }
+
+
+def test_a_break_in_the_schema_of_schemas_is_shown_where_it_is_referred_to() -> None:
+    reader = {"properties": {"a": {"$ref": "http://json-schema.org/draft-07/schema#"}}}
+    assert list(places(check({"properties": {"a": _OBJECT}}, reader))) == ["/properties/a/$ref"]
+    assert check(reader, {"properties": {"a": {"type": ["object", "boolean"]}}}).compatible
