@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -128,12 +130,25 @@ def server() -> Iterator[str]:
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
+            if self.path == "/drip":
+                self.drip()
+                return
             good = self.path.endswith("age.json")
             body = b'{"type": "integer", "maximum": 100}' if good else b"<html>no</html>"
             self.send_response(200 if good or "html" in self.path else 500 if "fault" in self.path else 404)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def drip(self) -> None:
+            """One byte at a time, so that no single wait is long."""
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(600):
+                    self.wfile.write(b" ")
+                    self.wfile.flush()
+                    time.sleep(0.05)
 
         def log_message(self, *arguments: object) -> None:
             pass
@@ -177,6 +192,16 @@ def test_what_an_address_may_answer_instead(folder: Path, server: str, path: str
     result = soma("schema", "check", "--allow-remote")
     assert result.exit_code == code
     assert words in result.stderr
+
+
+def test_an_answer_that_does_not_end(folder: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOMA_REGISTRY__TIMEOUT_S", "0.2")
+    write(folder / "person.json", {"$ref": f"{server}/drip"})
+    began = time.monotonic()
+    result = soma("schema", "check", "--allow-remote")
+    assert result.exit_code == 4
+    assert "it was not all there after 1.2 s" in result.stderr
+    assert time.monotonic() - began < 20
 
 
 def test_an_address_that_nobody_answers(folder: Path) -> None:

@@ -46,8 +46,8 @@ class _Edit:
 def diff(
     old: Version, new: Version, progress: Callable[[int], None] = lambda changes: None, all_s: float = _ALL_S
 ) -> SchemaDiff:
-    """Every change by its pointer; `backward` and `forward` are the verdicts on all of them together. `progress` is told
-    how many more changes were looked at."""
+    """Every change by its pointer; `backward` and `forward` are the verdicts on all of them together. `progress` is
+    told how many more changes were looked at."""
     base = _with_definitions(old.document, new.document)
     end_s = time.process_time() + all_s
     changes = []

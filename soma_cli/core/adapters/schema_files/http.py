@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 
 from soma_cli.core.adapters.schema_files.folder import too_large
@@ -9,8 +11,13 @@ from soma_cli.core.errors import InputRejected, NotFound, ServiceUnavailable
 from soma_cli.core.ports.schema_files import MAX_SCHEMA_BYTES
 
 
+_PATIENCE = 6
+"""Timeouts that a whole answer may take: each alone is of the next bytes only."""
+
+
 def fetch(address: str, timeout_s: float) -> bytes:
     """What the address answers. Raises NotFound, ServiceUnavailable, InputRejected."""
+    end_s = time.monotonic() + _PATIENCE * timeout_s
     try:
         with httpx.stream("GET", address, timeout=timeout_s, follow_redirects=True) as response:
             _check(response, address)
@@ -19,6 +26,8 @@ def fetch(address: str, timeout_s: float) -> bytes:
                 data += part
                 if len(data) > MAX_SCHEMA_BYTES:
                     raise too_large(address)
+                if time.monotonic() > end_s:
+                    raise httpx.ReadTimeout(f"it was not all there after {_PATIENCE * timeout_s:g} s")
             return bytes(data)
     except httpx.InvalidURL as error:
         raise InputRejected(f"{address} is no address: {error}", hint="mend the $ref", code="remote_ref") from error
