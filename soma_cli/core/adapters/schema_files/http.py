@@ -10,7 +10,6 @@ from soma_cli.core.adapters.schema_files.folder import too_large
 from soma_cli.core.errors import InputRejected, NotFound, ServiceUnavailable
 from soma_cli.core.ports.schema_files import MAX_SCHEMA_BYTES
 
-
 _PATIENCE = 6
 """Timeouts that a whole answer may take: each alone is of the next bytes only."""
 
