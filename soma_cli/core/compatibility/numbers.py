@@ -126,16 +126,14 @@ def _multiples(group: _Group, divisor: Fraction) -> Iterator[Fraction]:
     high = None if group.high is None else math.floor(group.high / divisor)
     start = max(0, 0 if low is None else low)
     start = start if high is None else min(start, high)
-    up, down = start, start - 1
+    if group.within(start * divisor):
+        yield start * divisor
+    up, down = start + 1, start - 1
     while (high is None or up <= high) or (low is None or down >= low):
-        if high is None or up <= high:
-            if group.within(up * divisor):
-                yield up * divisor
-            up += 1
-        if low is None or down >= low:
-            if group.within(down * divisor):
-                yield down * divisor
-            down -= 1
+        for place in (up, down):
+            if (low is None or low <= place) and (high is None or place <= high) and group.within(place * divisor):
+                yield place * divisor
+        up, down = up + 1, down - 1
 
 
 def _dense(group: _Group) -> Iterator[Fraction]:
