@@ -24,6 +24,7 @@ from soma_cli.core.settings_catalogue import catalogue
 from soma_cli.core.settings_loader import load_settings
 from soma_cli.main import app
 from tests.composed import COMPOSE, ENV, OURS, ROOT, SERVICES, TEXT, VARIABLE, broker_settings
+from tests.services.connect import worker_settings
 from tests.services.kafka_settings import Ports
 from tests.services.kafka_settings import broker_settings as local_broker_settings
 
@@ -230,6 +231,18 @@ def test_the_version_is_that_of_the_tests(service: str, artifact: str) -> None:
     version = re.search(rf"<{re.escape(artifact)}>(.+?)<", pom)
     assert version is not None
     assert SERVICES[service]["image"].endswith(f":{version[1]}")
+
+
+def test_connect_is_set_up_like_that_of_the_tests() -> None:
+    given = {name.removeprefix("CONNECT_"): str(value) for name, value in SERVICES["connect"]["environment"].items()}
+    place = {"bootstrap.servers", "plugin.path", "listeners", "config.storage.replication.factor"}
+    place |= {"offset.storage.replication.factor", "status.storage.replication.factor"}
+    wanted = {name: value for name, value in worker_settings().items() if name not in place}
+    assert {name: given.get(name.upper().replace(".", "_")) for name in wanted} == wanted
+    pom = (ROOT / "tests/services/connect-pom.xml").read_text(encoding="utf-8")
+    version = re.search("<debezium.version>(.+?)<", pom)
+    assert version is not None
+    assert SERVICES["connect"]["image"].endswith(f":{version[1]}")
 
 
 def test_postgres_keeps_what_it_has_committed() -> None:

@@ -32,7 +32,7 @@ def jdbc_target(dsn: str, setting: str) -> dict[str, str]:
             hint="set `connect.store_dsn` to postgresql://user:password@host:5432/database, as Connect sees it",
             code="store_dsn",
         )
-    ports = str(given.get("port") or "5432").split(",")
+    ports = [port or "5432" for port in str(given.get("port") or "").split(",")]
     places = [f"{_bracketed(host)}:{ports[min(n, len(ports) - 1)]}" for n, host in enumerate(hosts)]
     options = _OURS | {java: str(given[name]) for name, java in _KEPT.items() if given.get(name)}
     return {
