@@ -146,12 +146,18 @@ def workflow_commands(report: SchemaCheck, *, undecided_is_error: bool) -> Itera
     """Workflow commands of GitHub Actions: one for each violation, and for each place that stopped the checker."""
     for subject in report.subjects:
         for violation in subject.violations:
-            text = f"{violation.message}\n{violation.writer} accepts, {violation.reader} refuses: "
-            text = text + shortened(violation.witness) if violation.keyword else violation.message
+            text = "\n".join([violation.message, *_evidence(violation)])
             yield annotation("error", text, subject, violation.pointer)
         for doubt in subject.undecided:
             level = "error" if undecided_is_error else "warning"
             yield annotation(level, f"undecided: {doubt.message}", subject, doubt.pointer)
+
+
+def _evidence(violation: SchemaViolation) -> Iterator[str]:
+    if violation.positions:
+        yield f"{_events(violation.count or 0)}, first at {', '.join(violation.positions)}"
+    elif violation.keyword:
+        yield f"{violation.writer} accepts, {violation.reader} refuses: {shortened(violation.witness)}"
 
 
 def annotation(level: str, text: str, subject: SubjectCheck | None = None, pointer: str = "") -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soma_cli.core.compatibility import Budget, Mode
-from soma_cli.core.errors import UsageError
+from soma_cli.core.errors import NotFound, UsageError
 from soma_cli.core.operations import schema_check
 from soma_cli.core.operations.schema_load import LoadedSchema, load_schema
 from soma_cli.core.operations.schema_promote import Place, plan_promotion, promote
@@ -132,7 +132,7 @@ class Governance:
         mode: Mode | None = None,
         budget: Budget = Budget(),  # noqa: B008 - frozen
     ) -> SchemaCheck:
-        """Two files, wherever they lie. Raises NotFound, UsageError, InputRejected."""
+        """Two files, wherever they lie. Raises UsageError, InputRejected."""
         found = schema_check.check_files(self.file(new), self.file(old), mode or DEFAULT_MODE, budget)
         return schema_check.together([found], None, str(old))
 
@@ -150,8 +150,11 @@ class Governance:
         return events_in(self._adapters.log)
 
     def file(self, path: Path) -> LoadedSchema:
-        """A schema from a file of its own."""
-        return load_schema(open_schema_files(path.parent), path.name, self._fetch)
+        """A schema from a file of its own. Raises UsageError where there is none, or it cannot be read."""
+        try:
+            return load_schema(open_schema_files(path.parent), path.name, self._fetch)
+        except NotFound as error:
+            raise UsageError(error.message, hint=error.hint) from error
 
     def diff(self, old: Version, new: Version, progress: Callable[[int], None] = lambda changes: None) -> SchemaDiff:
         """What changed, and which way each change breaks. `progress` is told how many more changes were looked at."""

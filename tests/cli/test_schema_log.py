@@ -61,6 +61,9 @@ def test_failures_are_counted_by_pointer_with_the_first_positions(folder: Path) 
     assert "10 of 12 events in the log are refused by schemas/memory.event.json" in result.stdout
     assert "9 events, first at memory.events/0@3, memory.events/0@4" in result.stdout
     assert "the log holds events that memory.event refuses" in result.stderr
+    annotations = soma("schema", "check", "--against", "log", "-o", "github").stdout
+    assert "::error file=schemas/memory.event.json,line=" in annotations
+    assert "%0A9 events, first at memory.events/0@3, " in annotations
     most, least = check()["violations"]
     assert (most["pointer"], most["keyword"], most["count"]) == ("/properties/importance/maximum", "maximum", 9)
     assert most["positions"] == [f"memory.events/0@{offset}" for offset in range(3, 8)]
