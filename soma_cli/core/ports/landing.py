@@ -20,7 +20,7 @@ class Landing(Protocol):
 
     def landed(self, topic_id: str, positions: Mapping[int, int], limit: int) -> dict[int, list[Record]]:
         """By partition, in offset order, what is there from each position on: up to `limit` in all, those of the first
-        partitions first. Only what was landed of the topic's incarnation `topic_id`."""
+        partitions first, and fewer where they are large. Only what was landed of the topic's incarnation `topic_id`."""
         ...
 
     def clear(self, positions: Mapping[int, int]) -> None:

@@ -126,4 +126,7 @@ def _path(connector: str) -> str:
 
 def _is_loopback(url: str) -> bool:
     """A proxy cannot reach this machine's loopback."""
-    return (urlsplit(url).hostname or "") in ("localhost", "127.0.0.1", "::1")
+    try:
+        return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+    except ValueError:  # the client says so, too, and is heard
+        return False

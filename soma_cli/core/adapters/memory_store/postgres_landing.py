@@ -20,6 +20,8 @@ from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.settings import StoreSettings
 
 T = TypeVar("T")
+_BYTES = 8_000_000
+"""Of one partition at a time, so that a batch of the largest events still fits into memory."""
 _STATEMENTS = 6
 """How many times the timeout one statement may take."""
 
@@ -52,7 +54,7 @@ class PostgresLanding:
 
     def landed(self, topic_id: str, positions: Mapping[int, int], limit: int) -> dict[int, list[Record]]:
         asked = Integers(list(positions)), Bigints(list(positions.values()))
-        arguments = (*asked, self._topic, topic_id, limit, limit)
+        arguments = (*asked, self._topic, topic_id, limit, _BYTES, limit)
         found: dict[int, list[Record]] = defaultdict(list)
         for partition, offset, appended_at, key, value in self._on_session(
             lambda session: session.execute(self._query("landed"), arguments, binary=True).fetchall()

@@ -1,15 +1,19 @@
 -- name: hold
 SELECT pg_try_advisory_lock(hashtextextended('soma landing ' || current_schema(), 0));
 
+-- Of each partition no more than so many bytes and one record, however many records there are.
 -- name: landed
 SELECT asked.partition, __connect_offset, appended_at, key, value
 FROM unnest(%b, %b) AS asked (partition, start)
 CROSS JOIN LATERAL (
-    SELECT __connect_offset, appended_at, key, value FROM memory_landing
-    WHERE __connect_topic = %s AND topic_id = %s
-    AND __connect_partition = asked.partition AND __connect_offset >= asked.start
-    ORDER BY __connect_offset LIMIT %s
+    SELECT *, sum(coalesce(octet_length(value), 0)) OVER (ORDER BY __connect_offset) AS bytes FROM (
+        SELECT __connect_offset, appended_at, key, value FROM memory_landing
+        WHERE __connect_topic = %s AND topic_id = %s
+        AND __connect_partition = asked.partition AND __connect_offset >= asked.start
+        ORDER BY __connect_offset LIMIT %s
+    ) AS next
 ) AS rows
+WHERE bytes - coalesce(octet_length(value), 0) < %s
 LIMIT %s;
 
 -- What Connect writes again at this moment is left for the next time: neither waits for the other.
