@@ -68,7 +68,7 @@ def pages(tmp_path: Path) -> Iterator[str]:
 
 
 def test_an_address_that_is_not_connects_is_exit_3(landed: Landed, pages: str) -> None:
-    for url in (pages, f"{landed.connect}/connectors", "http://[nowhere"):
+    for url in (pages, f"{landed.connect}/connectors", "ftp://nowhere"):
         landed.choose(connect__url=url)
         code, error = _error(landed, "connect", "status")
         assert (code, error["code"]) == (3, "connect_url"), error

@@ -107,7 +107,7 @@ class ConnectHttp:
             self._client = httpx.Client(trust_env=not _is_loopback(self._url), headers={"User-Agent": "soma"})
         try:
             answer = self._client.request(method, self._url + path, json=body, timeout=self._timeout_s)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise self._errors.unusable(error) from error
         except httpx.HTTPError as error:
             raise self._errors.away(error, self._timeout_s) from error
