@@ -137,3 +137,12 @@ def test_recursion_through_a_negation() -> None:
     no_even = {"allOf": [ref("even"), {"properties": {"in": flat}}], "definitions": {"even": even}}
     assert check(no_even, {"maxProperties": 0, "type": "object"}).compatible is False
     assert check(no_even, {"not": {"required": ["in"]}}).compatible
+
+
+def test_a_difference_that_shows_only_one_round_later() -> None:
+    def schema(kind: str) -> dict[str, Any]:
+        node = {"type": "object", "properties": {"leaf": {"type": kind}, "node": ref("node")}}
+        return {"allOf": [ref("node"), {"not": {"required": ["leaf"]}}], "definitions": {"node": node}}
+
+    assert check(schema("integer"), schema("number")).compatible
+    assert check(schema("number"), schema("integer")).violations[0].witness == {"node": {"leaf": 0.5}}
