@@ -57,10 +57,11 @@ class LandingConsumer:
         self._prepare, self._start, self._revoked = prepare, start, revoked
         self._topic_id = log.topic_id(EVENTS_TOPIC)
         self._next: dict[int, int] = {}
-        self._arrived: dict[int, float] = {}  # when a partition came to where it is
+        self._behind: dict[int, float] = {}  # since when the log has more of a partition, and nothing has landed
         self._passed: dict[int, int] = {}  # by Connect, when it was last asked
         self._applied: Mapping[int, int] = {}
         self._stalled: set[int] = set()
+        self._more_in_log = False
         self._looked_at = self._cleared_at = time.monotonic()
         self._closed = threading.Event()
 
@@ -111,7 +112,7 @@ class LandingConsumer:
 
     def _move(self, partition: int, offset: int) -> None:
         self._next[partition] = offset
-        self._arrived[partition] = time.monotonic()
+        self._behind.pop(partition, None)
 
     # --- what is there ---
 
@@ -147,15 +148,16 @@ class LandingConsumer:
         """Of partitions of which nothing is there: what Connect has passed all the same, or does not land any more."""
         now = time.monotonic()
         due = now - self._looked_at >= _LOOK_EVERY_S
-        if not (due or self._stalled & quiet):
+        if not (due or self._more_in_log):
             return []
-        ends = self._log.bounds(EVENTS_TOPIC)
-        behind = {partition: ends[partition].end for partition in sorted(quiet)}
-        behind = {partition: end for partition, end in behind.items() if self._next[partition] < end}
-        self._stall({partition for partition in behind if now - self._arrived[partition] >= self._pace.stall_s})
-        runs = [
-            self._from_log(partition, end, limit) for partition, end in behind.items() if partition in self._stalled
-        ]
+        bounds = self._log.bounds(EVENTS_TOPIC)
+        behind = {number: bounds[number].end for number in sorted(quiet) if self._next[number] < bounds[number].end}
+        self._behind = {partition: self._behind.get(partition, now) for partition in behind}
+        self._stall({partition for partition in behind if now - self._behind[partition] >= self._pace.stall_s})
+        stalled = self._stalled & behind.keys()
+        runs = [self._from_log(partition, behind[partition], limit) for partition in sorted(stalled)]
+        # At its end the log is looked at now and then only, so that what lands again is seen first.
+        self._more_in_log = any(run.end < behind[run.partition] for run in runs)
         if due:
             left_out = (self._left_out(partition, end, now, limit) for partition, end in behind.items())
             runs += [run for run in left_out if run is not None]
@@ -178,7 +180,7 @@ class LandingConsumer:
             return None
         if passed > start:
             return self._from_log(partition, passed, limit)
-        waits = now - self._arrived[partition] >= _LOOK_EVERY_S
+        waits = now - self._behind[partition] >= _LOOK_EVERY_S
         if waits and next(self._log.scan(EVENTS_TOPIC, partition, start, end), None) is None:
             return Run(partition, start, end, [])
         return None

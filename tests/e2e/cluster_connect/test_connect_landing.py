@@ -23,13 +23,16 @@ EVENTS = 5000
 
 
 def test_a_row_is_there_within_5_s_of_store(landed: Landed) -> None:
+    landed.choose(connect__stall_s=6.0)
     worker = landed.start("consume", "landing")
     first = landed.json("store", "--text", "Alice prefers window seats")
     _wait_for(landed, first["id"])  # the connector's task has started
-    stored_at = time.monotonic()
+    _long_after(6.0)
+    before, stored_at = worker.stderr, time.monotonic()
     second = landed.json("store", "--text", "Bob prefers aisle seats")
     _wait_for(landed, second["id"])
     assert time.monotonic() - stored_at < 5.0
+    assert "reading the log" not in worker.stderr.removeprefix(before)
     assert worker.terminated() == 0
     assert landed.json("get", second["id"])["payload"] == {"text": "Bob prefers aisle seats"}
 
@@ -175,6 +178,12 @@ def _event(id: str) -> dict[str, Any]:
         "event_id": new_id(), "id": id, "namespace": "n", "type": "created", "timestamp": "2026-01-01T00:00:00Z",
         "payload": {"z": 1, "a": 2.50, "text": "the order of keys stays"},
     }  # fmt: skip
+
+
+def _long_after(seconds: float) -> None:
+    """So much time, and a bit, in which nothing happens."""
+    over = time.monotonic() + 1.2 * seconds
+    wait_until(lambda: time.monotonic() > over, "the time")
 
 
 def _with_nul(event: dict[str, Any]) -> bytes:
