@@ -209,7 +209,7 @@ class MemorySystem:
         """Append the event, unless its key was used before. `changes`: the memory must be there to be changed."""
         event = build_event(draft, self.settings.limits)
         if event.embedding is not None:
-            write.check_dimension(self._index, event)
+            write.check_dimension(lambda: self._index.identity(), event)
         receipt = None
         if draft.key is not None:
             self.apply_kv()
@@ -237,7 +237,6 @@ class MemorySystem:
         except SomaError as error:
             error.details["receipt"] = asdict(receipt)
             raise
-        cached.renew(self._store, self.adapters.cache, receipt.id)
         if outcomes.kv == Outcome.IGNORED.value:
             raise CheckFailed(
                 f"the event at {receipt.position} was ignored: memory {receipt.id} changed meanwhile",
@@ -362,7 +361,10 @@ class MemorySystem:
     # --- projections ---
 
     def wait(self, position: str, what: WaitFor = "all", timeout_s: float = 30.0) -> WaitResult:
-        """Wait until kv, vector or both have passed a position. Raises WaitTimedOut, EventRejected."""
+        """Wait until kv, vector or both have passed a position: what is read from then on has its event.
+
+        Raises WaitTimedOut, EventRejected.
+        """
         from soma_cli.core.operations.wait import wait
 
         return wait(
@@ -374,6 +376,7 @@ class MemorySystem:
             Position.parse(position),
             timeout_s,
             batch_size=self.settings.worker.batch_size,
+            changed=lambda id: cached.renew(self._store, self.adapters.cache, id),
         )
 
     def apply_kv(self, progress: Progress | None = None) -> None:

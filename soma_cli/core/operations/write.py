@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from soma_cli.core.errors import CheckFailed, EventRejected, IdempotencyConflict, ServiceUnavailable
+from soma_cli.core.errors import CheckFailed, EventRejected, IdempotencyConflict, ServiceUnavailable, SomaError
 from soma_cli.core.event import CREATED, DELETED, MemoryEvent, event_id_for, memory_id_for
 from soma_cli.core.eventing.producer import append_events
 from soma_cli.core.memory import MemoryState
-from soma_cli.core.ports import EventLog, JournalEntry, MemoryStore, VectorIndex
+from soma_cli.core.ports import EventLog, IndexIdentity, JournalEntry, MemoryStore
 from soma_cli.core.record import Headers, Position
 from soma_cli.core.results import Receipt
 from soma_cli.core.serialization import deserialize
+
+logger = logging.getLogger("soma")
 
 
 def append_one(log: EventLog, event: MemoryEvent, key: str | None = None, headers: Headers = ()) -> Receipt:
@@ -103,13 +107,14 @@ def _conflict(event: MemoryEvent, differing: list[str], where: Position | int) -
     )
 
 
-def check_dimension(index: VectorIndex, event: MemoryEvent) -> None:
+def check_dimension(held: Callable[[], IndexIdentity], event: MemoryEvent) -> None:
     """Refuse at once what the indexer would bury: an embedding of the index's own model that does not fit it."""
     assert event.embedding is not None
     try:
-        identity = index.identity()
-    except ServiceUnavailable:
-        return  # writing needs the log alone
+        identity = held()
+    except SomaError as error:  # away, damaged or misconfigured: writing needs the log alone
+        logger.debug("the embedding's dimension is not compared with the index's: %s", error.message)
+        return
     same_model = identity.model_revision == event.model_revision
     if identity.dimension is not None and same_model and len(event.embedding) != identity.dimension:
         raise EventRejected(
