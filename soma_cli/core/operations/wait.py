@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 
 from soma_cli.core.errors import EventRejected, UsageError, WaitTimedOut
@@ -28,8 +29,10 @@ def wait(
     timeout_s: float,
     *,
     batch_size: int,
+    changed: Callable[[str], None] = lambda id: None,
 ) -> WaitResult:
-    """Wait until kv, and `vector` unless None, have passed the position, and help them along meanwhile.
+    """Wait until kv, and `vector` unless None, have passed the position, and help them along meanwhile. `changed` is
+    told the memory that the event is about as soon as kv has passed it.
 
     Raises UsageError for a position that no event can ever have, WaitTimedOut, EventRejected.
     """
@@ -40,6 +43,8 @@ def wait(
         _reach(log, kv, at, timeout_s, began, batch_size)
         entry = kv_outcome(store, topic_id, at)
         outcomes.kv = None if entry is None else entry.outcome.value
+        if entry is not None and entry.id is not None:
+            changed(entry.id)
         if vector is not None:
             _reach(log, vector, at, timeout_s, began, batch_size)
             outcomes.vector = None if entry is None else vector_outcome(log, index, entry)
