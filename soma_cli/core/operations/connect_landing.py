@@ -21,7 +21,7 @@ def sink_group(settings: Settings) -> str:
 def landing_source(settings: Settings, log: EventLog, open_landing: Callable[[], Landing]) -> Source:
     """Raises ConfigurationError where nothing can land."""
     landing = open_landing()
-    pace = Pace(settings.connect.stall_s, settings.worker.poll_interval_s, settings.connect.applied == "keep")
+    pace = Pace(settings.connect.stall_s, 2 * settings.worker.poll_interval_s, settings.connect.applied == "keep")
 
     def prepare(run: Run) -> Run | None:
         return run if _all_good(log, run) else None
