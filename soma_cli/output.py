@@ -72,7 +72,7 @@ def _write_array(rows: Iterable[Any]) -> None:
         return
     separator = "["
     for row in rows:
-        sys.stdout.write(separator + orjson.dumps(row, default=_plain).decode())
+        sys.stdout.write(separator + json_text(row))
         separator = ","
     sys.stdout.write("]\n" if separator == "," else "[]\n")
 
@@ -83,11 +83,23 @@ def _write_lines(lines: Iterable[str]) -> None:
 
 
 def write_json(value: object, *, indent: bool = False) -> None:
-    options = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if indent else 0)
-    sys.stdout.write(orjson.dumps(value, default=_plain, option=options).decode())
+    sys.stdout.write(f"{json_text(value, indent=indent)}\n")
+
+
+def json_text(value: object, *, indent: bool = False) -> str:
+    """JSON on one line, or indented. Integers may have more than 64 bits here: a witness against a schema may have."""
+    try:
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2 if indent else 0).decode()
+    except TypeError:
+        import json
+
+        form: dict[str, Any] = {"indent": 2} if indent else {"separators": (",", ":")}
+        return json.dumps(value, default=_plain, ensure_ascii=False, **form)
 
 
 def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     raise TypeError(f"{type(value).__name__} has no JSON form")
@@ -223,7 +235,7 @@ def one_line(value: object, limit: int = 200) -> str:
     if isinstance(value, dict) and isinstance(value.get("text"), str):
         line = value["text"]
     else:
-        line = orjson.dumps(value).decode()
+        line = json_text(value)
     line = printable(line)
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 

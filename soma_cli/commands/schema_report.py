@@ -12,15 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soma_cli.output import drawable, hanging, printable, visible
+from soma_cli.output import drawable, hanging, json_text, printable, visible
 
 if TYPE_CHECKING:
     from soma_cli.core.schema_results import SchemaCheck, SchemaViolation, SubjectCheck
 
 _MARKS = {True: ("✓", "ok", "32"), False: ("✗", "x", "31"), None: ("?", "?", "33")}
 """By the answer: the mark, what stands for it where there are no such characters, and its colour."""
+_MESSAGE = 300
 _WITNESS = 1500
-"""Characters of a document that are shown; the whole is in JSON."""
+"""Characters of a message, and of a document, that are shown; the whole is in JSON."""
 
 
 def show(report: SchemaCheck) -> None:
@@ -93,9 +94,9 @@ def _show_violation(violation: SchemaViolation) -> None:
     if (
         not violation.keyword and violation.witness is None and not violation.positions
     ):  # of files, not of what is in them
-        hanging("    ", violation.message)
+        hanging("    ", _sentence(violation.message))
         return
-    hanging(f"    {_place(violation.pointer, violation.reader)}  ", violation.message)
+    hanging(f"    {_place(violation.pointer, violation.reader)}  ", _sentence(violation.message))
     if violation.positions:
         hanging("      ", f"{_events(violation.count or 0)}, first at {', '.join(violation.positions)}")
     if not violation.positions:
@@ -119,6 +120,11 @@ def show_witness(label: str, document: Any) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
+def _sentence(message: str) -> str:
+    """A validator's message quotes the value, however long; the witness below has it."""
+    return message if len(message) <= _MESSAGE else f"{message[: _MESSAGE // 2]}…{message[-_MESSAGE // 2 :]}"
+
+
 def _events(count: int) -> str:
     return f"{count:,} event{'s' * (count != 1)}"
 
@@ -130,9 +136,7 @@ def _place(pointer: str, reader: str) -> str:
 
 def shortened(document: Any) -> str:
     """A witness on one line."""
-    import orjson
-
-    return _cut(visible(orjson.dumps(document).decode()))
+    return _cut(visible(json_text(document)))
 
 
 def _cut(text: str) -> str:
@@ -146,7 +150,7 @@ def workflow_commands(report: SchemaCheck, *, undecided_is_error: bool) -> Itera
     """Workflow commands of GitHub Actions: one for each violation, and for each place that stopped the checker."""
     for subject in report.subjects:
         for violation in subject.violations:
-            text = "\n".join([violation.message, *_evidence(violation)])
+            text = "\n".join([_sentence(violation.message), *_evidence(violation)])
             yield annotation("error", text, subject, violation.pointer)
         for doubt in subject.undecided:
             level = "error" if undecided_is_error else "warning"

@@ -167,6 +167,29 @@ def test_a_mode_that_is_none_is_a_fault_of_the_folder(folder: Path) -> None:
     assert "SIDEWAYS" in result.stderr
 
 
+@pytest.mark.parametrize("format", ["text", "json", "jsonl", "github"])
+def test_a_witness_may_have_integers_of_any_size(folder: Path, format: str) -> None:
+    most, witness = 2**64 - 1, str(2**64)
+    folder_of(folder, person={"type": "integer"})
+    write(folder / "person.json", {"type": "integer", "maximum": most})
+    result = soma("schema", "check", "-o", format)
+    assert result.exit_code == 7, result.stderr
+    assert witness in result.stdout
+    if format in ("json", "jsonl"):
+        (violation,) = json.loads(result.stdout)["subjects"][0]["violations"]
+        assert violation["witness"] == 2**64
+    assert witness in soma("schema", "diff", "person", "-o", "json" if format == "jsonl" else "text").stdout
+
+
+def test_long_witnesses_are_cut_for_people_and_whole_for_programs(folder: Path) -> None:
+    folder_of(folder, person={"type": "string"})
+    write(folder / "person.json", {"type": "string", "maxLength": 5000})
+    lines = soma("schema", "check").stdout.splitlines()
+    assert max(map(len, lines)) < 2000
+    assert "characters, whole with -o json" in lines[2]
+    assert len(report("schema", "check")["subjects"][0]["violations"][0]["witness"]) == 5001
+
+
 # --- annotations of GitHub Actions ---
 
 
