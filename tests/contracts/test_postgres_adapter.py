@@ -308,21 +308,25 @@ def test_an_error_of_the_server_changes_nothing(
 def test_what_the_operator_added_survives_a_swap(store: PostgresMemoryStore, sql: Sql) -> None:
     role = f"reader_{os.urandom(4).hex()}"
     sql(f"CREATE ROLE {role}; GRANT SELECT ON memories TO {role}; GRANT SELECT ON memory_events TO PUBLIC")
+    sql(f"GRANT SELECT (id, importance), UPDATE (importance) ON memories TO {role} WITH GRANT OPTION")
     sql("CREATE INDEX by_payload ON memories USING gin (payload)")
     tables = (
         "SELECT relname, relacl::text, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
     )
+    rights = """SELECT relname, attname, attacl::text FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        WHERE relnamespace = 'public'::regnamespace AND attacl IS NOT NULL ORDER BY 1, 2"""
     columns = """SELECT table_name, column_name, data_type, is_nullable, generation_expression
         FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"""
     constraints = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint ORDER BY 1"
     indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname"
-    before = [sql(question) for question in (tables, columns, constraints, indexes)]
+    questions = (tables, rights, columns, constraints, indexes)
+    before = [sql(question) for question in questions]
     store.apply(batch(record(0, 1)))
     for _ in range(2):
         shadow = store.shadow(TOPIC_ID)
         shadow.apply(batch(record(0, 1)))
         shadow.swap(lambda positions: None)
-        assert [sql(question) for question in (tables, columns, constraints, indexes)] == before
+        assert [sql(question) for question in questions] == before
     sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 

@@ -170,6 +170,13 @@ SELECT relname, format(
     CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
     CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
 ) FROM pg_class, aclexplode(relacl)
+WHERE pg_class.oid = ANY(ARRAY['positions', 'memories', 'memory_events']::regclass[]) AND grantee != relowner
+UNION ALL
+SELECT relname, format(
+    'GRANT %s (%I) ON {p}%s TO %s%s', privilege_type, attname, relname,
+    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+    CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+) FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid, aclexplode(attacl)
 WHERE pg_class.oid = ANY(ARRAY['positions', 'memories', 'memory_events']::regclass[]) AND grantee != relowner;
 
 -- name: owners
