@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from soma_cli.core.compatibility.assertions import Assertion, Contains, Item, Items, Length, Literal, Unique
 from soma_cli.core.compatibility.equality import key_of
-from soma_cli.core.compatibility.outcome import NOTHING, Found, Nothing, Outcome, Unknown
+from soma_cli.core.compatibility.outcome import NOTHING, Found, Nothing, Outcome, Unknown, built
 
 Goal = frozenset[Literal]
 _LONGEST = 200_000
@@ -20,7 +20,7 @@ class Solver(Protocol):
 
     def solve(self, goal: Goal) -> Outcome: ...
 
-    def distinct(self, goal: Goal, count: int) -> tuple[list[Any], Unknown | None]:
+    def distinct(self, goal: Goal, count: int) -> tuple[list[Found], Unknown | None]:
         """Up to so many different values; with fewer, None says that there are no more."""
         ...
 
@@ -144,19 +144,19 @@ def _placed(
 def _items(goals: list[tuple[Goal, int]], solver: Solver, *, unique: bool) -> Outcome:
     if unique and len(goals) > 1:
         return _different([goal for goal, _ in goals], solver)
-    values: list[Any] = []
+    parts: list[Found] = []
     for place, (goal, same_as) in enumerate(goals):
-        outcome = Found(values[same_as]) if same_as < place else solver.solve(goal)
+        outcome = parts[same_as] if same_as < place else solver.solve(goal)
         if not isinstance(outcome, Found):
             return outcome
-        values.append(outcome.value)
-    return Found(values)
+        parts.append(outcome)
+    return built([part.value for part in parts], parts, next(iter(goals[0][0]), 0) if goals else 0)
 
 
 def _different(goals: list[Goal], solver: Solver) -> Outcome:
     """One value for each goal, no two equal: a matching, for which each goal needs no more values than there are
     places (Hall)."""
-    offers: dict[Goal, tuple[list[Any], Unknown | None]] = {}
+    offers: dict[Goal, tuple[list[Found], Unknown | None]] = {}
     for goal in goals:
         if goal not in offers:
             offers[goal] = solver.distinct(goal, len(goals))
@@ -166,18 +166,19 @@ def _different(goals: list[Goal], solver: Solver) -> Outcome:
             unknown = next((stop for _, stop in offers.values() if stop), None)
             return unknown or NOTHING
     chosen = {place: key for key, place in taken.items()}
-    values = {place: {key_of(value): value for value in offers[goal][0]} for place, goal in enumerate(goals)}
-    return Found([values[place][chosen[place]] for place in range(len(goals))])
+    values = {place: {key_of(offer.value): offer for offer in offers[goal][0]} for place, goal in enumerate(goals)}
+    items = [values[place][chosen[place]] for place in range(len(goals))]
+    return built([item.value for item in items], items, next(iter(goals[0]), 0))
 
 
 def _match(
     place: int,
     goals: list[Goal],
-    offers: dict[Goal, tuple[list[Any], Unknown | None]],
+    offers: dict[Goal, tuple[list[Found], Unknown | None]],
     taken: dict[object, int],
     tried: set[object],
 ) -> bool:
-    keys = [key for key in map(key_of, offers[goals[place]][0]) if key not in tried]
+    keys = [key for key in (key_of(offer.value) for offer in offers[goals[place]][0]) if key not in tried]
     for key in keys:
         if key not in taken:
             taken[key] = place

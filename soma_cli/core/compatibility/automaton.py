@@ -19,62 +19,69 @@ class TooLarge(Exception):
 
 
 class Automaton:
-    """The states are the derivatives of the term. Raises TooLarge, or BudgetSpent, while it is made."""
+    """The states are the derivatives of the term, made as they are needed. Raises TooLarge, or BudgetSpent."""
 
     def __init__(self, term: Term, terms: Terms, meter: Meter) -> None:
+        self._terms = terms
         self._meter = meter
-        self._classes = _classes(term)
-        states: dict[Term, int] = {term: 0}
+        self._classes = sorted(_classes(term), key=_niceness)
+        self._numbers: dict[Term, int] = {term: 0}
+        self._states = [term]
+        self._came_by: list[tuple[int, str]] = [(0, "")]
         self._next: list[list[int]] = []
+        self._accepting: frozenset[int] = frozenset()
         self._known_ways: dict[tuple[int, frozenset[int]], list[tuple[Ranges, int]]] = {}
-        queue = [term]
-        for state in queue:
-            meter.spend(1 + len(self._classes) // 8)
-            row = []
-            for ranges in self._classes:
-                following = terms.derivative(state, ranges[0][0])
-                if following not in states:
-                    states[following] = len(queue)
-                    queue.append(following)
-                row.append(states[following])
-            self._next.append(row)
-            if len(queue) > _MOST_STATES:
-                raise TooLarge
-        self._accepting = frozenset(number for number, state in enumerate(queue) if state.nullable)
 
     def words(self, shortest: int = 0, longest: int | None = None) -> Iterator[str]:
-        """Its texts of such lengths, shortest first; ends where there are no more. Raises TooLarge."""
-        distance = self._distances()
-        if 0 not in distance or (longest is not None and longest < max(shortest, distance[0])):
-            return
-        if shortest <= distance[0]:
-            yield self._nearest(distance)
-        yield from self._by_length(max(shortest, distance[0]), longest)
+        """Its texts of such lengths, shortest first (the first one may come twice); ends where there are no more."""
+        early = self._first_word(shortest)
+        if early is not None and (longest is None or len(early) <= longest):
+            yield early
+        while len(self._next) < len(self._states):
+            self._grow()
+        self._accepting = frozenset(number for number, state in enumerate(self._states) if state.nullable)
+        distance = self._distance()
+        if distance is not None and (longest is None or longest >= max(shortest, distance)):
+            yield from self._by_length(max(shortest, distance), longest)
 
-    def _distances(self) -> dict[int, int]:
-        """How far acceptance is from each state from where it can be reached."""
-        before: dict[int, set[int]] = {}
-        for number, row in enumerate(self._next):
-            for following in row:
-                before.setdefault(following, set()).add(number)
-        distance = dict.fromkeys(self._accepting, 0)
-        queue = list(self._accepting)
-        for state in queue:  # grows while it is read
-            for number in before.get(state, ()):
-                if number not in distance:
-                    distance[number] = distance[state] + 1
-                    queue.append(number)
-        return distance
+    def _first_word(self, shortest: int) -> str | None:
+        """The way to the nearest accepting state, if it is long enough; no more states are made than that takes."""
+        for number in itertools.count():
+            if number == len(self._next) and number < len(self._states):
+                self._grow()
+            if number >= len(self._states):
+                return None
+            if self._states[number].nullable and len(word := self._way_to(number)) >= shortest:
+                return word
+        return None
 
-    def _nearest(self, distance: dict[int, int]) -> str:
-        text, state = "", 0
-        while distance[state]:
-            closer = frozenset(
-                following for following in self._next[state] if distance.get(following, -1) == distance[state] - 1
-            )
-            character, state = next(self._steps(state, closer))
-            text += character
-        return text
+    def _way_to(self, state: int) -> str:
+        word: list[str] = []
+        while state:
+            state, character = self._came_by[state]
+            word.append(character)
+        return "".join(reversed(word))
+
+    def _grow(self) -> None:
+        """Make the states behind the next one."""
+        self._meter.spend(1 + len(self._classes) // 8)
+        number = len(self._next)
+        row = []
+        for ranges in self._classes:
+            following = self._terms.derivative(self._states[number], ranges[0][0])
+            if following not in self._numbers:
+                self._numbers[following] = len(self._states)
+                self._states.append(following)
+                self._came_by.append((number, chr(_nicest(ranges))))
+            row.append(self._numbers[following])
+        self._next.append(row)
+        if len(self._states) > _MOST_STATES:
+            raise TooLarge
+
+    def _distance(self) -> int | None:
+        """How far the nearest accepting state is; None if none can be reached."""
+        found = next((number for number in range(len(self._states)) if number in self._accepting), None)
+        return None if found is None else len(self._way_to(found))
 
     def _by_length(self, shortest: int, longest: int | None) -> Iterator[str]:
         if shortest > _LONGEST_WORD:
@@ -134,7 +141,7 @@ class Automaton:
         key = (state, leading)
         if key not in self._known_ways:
             ways = [way for way in zip(self._classes, self._next[state], strict=True) if way[1] in leading]
-            self._known_ways[key] = sorted(ways, key=lambda way: _plainness(way[0]))
+            self._known_ways[key] = ways
         return self._known_ways[key]
 
 
@@ -142,10 +149,14 @@ def _has(ranges: Ranges, code: int) -> bool:
     return any(low <= code <= high for low, high in ranges)
 
 
-def _plainness(ranges: Ranges) -> tuple[bool, int]:
-    """Printable ASCII before the rest, in order."""
-    code = next(_codes(ranges))
-    return (not 32 < code < 127, code)
+def _nicest(ranges: Ranges) -> int:
+    return next((code for code in _NICE if _has(ranges, code)), next(_codes(ranges)))
+
+
+def _niceness(ranges: Ranges) -> tuple[int, bool, int]:
+    """What a person would take first, then printable ASCII, then the rest, in order."""
+    code = _nicest(ranges)
+    return (_NICE.index(code) if code in _NICE else len(_NICE), not 32 < code < 127, code)
 
 
 def _codes(ranges: Ranges) -> Iterator[int]:

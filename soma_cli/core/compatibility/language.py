@@ -6,6 +6,7 @@ and complement as they do through union, so that "matches this and not that" nee
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 Ranges = tuple[tuple[int, int], ...]
@@ -35,7 +36,9 @@ class Term:
 class Terms:
     """Makes terms, each once, simplified so that derivatives stay few."""
 
-    def __init__(self) -> None:
+    def __init__(self, spend: Callable[[int], None] = lambda _: None) -> None:
+        """`spend` is told how much work is done, and may end it."""
+        self._spend = spend
         self._known: dict[tuple[object, ...], Term] = {}
         self._derivatives: dict[tuple[Term, int], Term] = {}
         self.none = self._term("none", False)
@@ -106,6 +109,7 @@ class Terms:
 
     def _derive(self, term: Term, character: int) -> Term:
         parts = term.parts
+        self._spend(1 + len(parts))
         match term.kind:
             case "set":
                 return self.empty if contains(term.ranges, character) else self.none

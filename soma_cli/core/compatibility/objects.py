@@ -24,7 +24,7 @@ from soma_cli.core.compatibility.assertions import (
     Property,
     Required,
 )
-from soma_cli.core.compatibility.outcome import NOTHING, Found, Nothing, Outcome, Unknown
+from soma_cli.core.compatibility.outcome import NOTHING, Found, Nothing, Outcome, Unknown, built
 
 Scope = PatternProperty | Additional
 Chosen = dict[str, Goal]
@@ -111,7 +111,6 @@ class Members:
         self._matches = matches
         self._holds = holds
         self._listed = self._group.listed()
-        self._classes: list[tuple[Goal, Goal, frozenset[str]]] | None = None
         self._unknown: Unknown | None = None
 
     def witness(self) -> Outcome:
@@ -163,7 +162,7 @@ class Members:
             if self._holds(first, name) and self._may_be(name, frozenset()):
                 yield {**chosen, name: frozenset()}
         shared = [both for size in range(len(later), -1, -1) for both in itertools.combinations(later, size)]
-        for class_goal, value_goal, _ in self._fresh():
+        for class_goal, value_goal in self._fresh():
             if self._takes(value_goal):
                 for both in shared:
                     for name in self._new_names(class_goal.union([first], both), chosen, 1):
@@ -176,9 +175,8 @@ class Members:
             extra = chosen.get(name, frozenset()) | {wanted}
             if self._may_be(name, extra):
                 yield {**chosen, name: extra}
-        for class_goal, value_goal, patterns in self._fresh():
-            inside = scope.pattern in patterns if isinstance(scope, PatternProperty) else not scope.patterns & patterns
-            if inside and self._takes(value_goal | {wanted}):
+        for class_goal, value_goal in self._fresh(scope):
+            if self._takes(value_goal | {wanted}):
                 for name in self._new_names(class_goal, chosen, 1):
                     yield {**chosen, name: frozenset([wanted])}
 
@@ -189,22 +187,24 @@ class Members:
             if len(filled) < self._group.least and name not in filled and self._may_be(name, frozenset()):
                 filled[name] = frozenset()
         if len(filled) < self._group.least:
-            for class_goal, value_goal, _ in self._fresh():
+            for class_goal, value_goal in self._fresh():
                 if self._takes(value_goal):
                     names = self._new_names(class_goal, filled, self._group.least - len(filled))
                     filled |= dict.fromkeys(names, frozenset())
+                if len(filled) == self._group.least:
+                    break
         if len(filled) < self._group.least:
             return self._unknown or NOTHING
         return self._members(filled)
 
     def _members(self, chosen: Chosen) -> Outcome:
-        members: dict[str, Any] = {}
+        parts: dict[str, Found] = {}
         for name, extra in chosen.items():
             outcome = self._solver.solve(self._goal(name) | extra)
             if not isinstance(outcome, Found):
                 return outcome
-            members[name] = outcome.value
-        return Found(members)
+            parts[name] = outcome
+        return built({name: part.value for name, part in parts.items()}, parts.values(), self._literal)
 
     def _may_be(self, name: str, extra: Goal) -> bool:
         """False if it is proved that there is no member of this name with such a value."""
@@ -227,19 +227,21 @@ class Members:
     def _new_names(self, class_goal: Goal, chosen: Chosen, count: int) -> list[str]:
         names, unknown = self._solver.distinct(class_goal, count + len(chosen))
         self._unknown = self._unknown or unknown
-        return [name for name in names if name not in chosen][:count]
+        return [name.value for name in names if name.value not in chosen][:count]
 
-    def _fresh(self) -> list[tuple[Goal, Goal, frozenset[str]]]:
-        """The classes of fresh names: (what a name is, what its value is, the patterns that it matches)."""
-        if self._classes is None:
-            algebra = self._algebra
-            listed = [-algebra.among("string", self._listed)] if self._listed else []
-            start = frozenset([algebra.types(["string"]), *listed, *self._group.names])
-            self._classes = [
-                (goal, self._value_goal(patterns), patterns)
-                for goal, patterns in self._split(start, self._group.patterns(), frozenset())
-            ]
-        return self._classes
+    def _fresh(self, scope: Scope | None = None) -> Iterator[tuple[Goal, Goal]]:
+        """The classes of fresh names, in the scope: (what a name is, what its value is)."""
+        algebra, patterns = self._algebra, self._group.patterns()
+        inside = [scope.pattern] if isinstance(scope, PatternProperty) else []
+        outside = sorted(scope.patterns) if isinstance(scope, Additional) else []
+        start = [algebra.types(["string"]), *self._group.names]
+        start += [-algebra.among("string", self._listed)] if self._listed else []
+        start += [algebra.number(Pattern(text)) for text in inside] + [
+            -algebra.number(Pattern(text)) for text in outside
+        ]
+        rest = [text for text in patterns if text not in inside and text not in outside]
+        for goal, matched in self._split(frozenset(start), rest, frozenset(inside)):
+            yield goal, self._value_goal(matched)
 
     def _split(self, goal: Goal, patterns: list[str], matched: frozenset[str]) -> Iterator[tuple[Goal, frozenset[str]]]:
         outcome = self._solver.solve(goal)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any
 
 from soma_cli.core.compatibility import arrays, numbers
 from soma_cli.core.compatibility.arrays import Goal
@@ -50,6 +49,7 @@ _BITS = {name: 1 << place for place, name in enumerate(TYPES)}
 _ALL_BITS = (1 << len(TYPES)) - 1
 _MOST_LOOKAHEAD = 12
 _REF_DEPTH = 8
+_LARGEST_EXCLUDED = 2_000
 
 Clause = tuple[Literal, ...]
 
@@ -103,16 +103,18 @@ class Search:
             literal = target if literal > 0 else -target
         return literal
 
-    def distinct(self, goal: Goal, count: int) -> tuple[list[Any], Unknown | None]:
+    def distinct(self, goal: Goal, count: int) -> tuple[list[Found], Unknown | None]:
         """Up to so many different values; with fewer, None says that there are no more."""
-        values: list[Any] = []
-        while len(values) < count:
+        found: list[Found] = []
+        while len(found) < count:
             outcome = self.solve(goal)
             if not isinstance(outcome, Found):
-                return values, outcome if isinstance(outcome, Unknown) else None
-            values.append(outcome.value)
+                return found, outcome if isinstance(outcome, Unknown) else None
+            if outcome.size > _LARGEST_EXCLUDED:
+                return found, Unknown(next(iter(goal), 0), "different values would be too large")
+            found.append(outcome)
             goal = goal | {-equal(self._algebra, outcome.value)}
-        return values, None
+        return found, None
 
     def _known(self, key: Hashable) -> Outcome | None:
         if (known := self._settled.get(key)) is None:

@@ -40,7 +40,7 @@ class Strings:
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._terms = Terms()
+        self._terms = Terms(meter.spend_some)
         self._languages: dict[str, Language] = {}
         self._automata: dict[Term, Automaton] = {}
 

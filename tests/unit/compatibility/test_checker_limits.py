@@ -96,6 +96,43 @@ def test_a_chain_that_is_too_deep_to_follow_is_undecided(kinds: tuple[str, str])
     assert check(schema(kinds[0]), schema(kinds[1])).compatible is None
 
 
+def doubling(times: int) -> dict[str, Any]:
+    """The smallest value has 2 ** times leaves."""
+    definitions: dict[str, Any] = {f"d{times}": {"type": "string"}}
+    for number in range(times):
+        both = {name: {"$ref": f"#/definitions/d{number + 1}"} for name in ("l", "r")}
+        definitions[f"d{number}"] = {"type": "object", "properties": both, "required": ["l", "r"]}
+    return {"$ref": "#/definitions/d0", "definitions": definitions}
+
+
+def test_a_value_that_doubles_at_each_level_is_bounded() -> None:
+    assert check(doubling(40), {"type": "string"}).compatible is None
+    assert check(doubling(40), {"type": "object"}).compatible
+    assert check(doubling(8), {"type": "string"}).compatible is False
+    several = {"type": "array", "items": doubling(40), "minItems": 2, "uniqueItems": True, **doubling(40)}
+    assert check({**several, "$ref": "#/definitions/d0"}, {"type": "string"}).compatible is None
+
+
+def names_with(letters: str) -> dict[str, Any]:
+    """Patterns that overlap in every way."""
+    lengths = {
+        f"^[a-z]*{letter}[a-z]*$": {"type": "string", "minLength": place} for place, letter in enumerate(letters)
+    }
+    return {"patternProperties": lengths}
+
+
+def test_names_that_may_match_many_patterns() -> None:
+    few, more = names_with("abcdefghijklmnopqrst"), names_with("abcdefghijklmnopqrstu")
+    assert check(more, few).compatible
+    assert {violation.keyword for violation in check(few, more).violations} == {"type", "minLength"}
+
+
+@pytest.mark.parametrize("pattern", ["^((a{1,50}){1,50}){1,50}$", "^(.*a.*b){9}(.*c.*d){9}$", "(a?){500}(a|b){500}$"])
+def test_large_patterns_end(pattern: str) -> None:
+    verdict = check({"type": "string", "pattern": pattern}, {"pattern": "^a{1,9000}$"}, Budget(steps=20_000))
+    assert verdict.compatible is not True
+
+
 def test_the_recursion_limit_is_what_it_was() -> None:
     before = sys.getrecursionlimit()
     check(EVENT, {})
