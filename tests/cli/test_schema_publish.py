@@ -14,7 +14,7 @@ from soma_cli.core.compatibility import Mode
 from soma_cli.core.settings import RegistrySettings
 from tests.cli.schema_folder import PERSON, WITH_EMAIL, copy_schemas, record, report, soma, write
 from tests.services import registry_url
-from tests.services.front import Front, Reply
+from tests.services.front import Certificates, Front, Reply
 
 LONGER = record(name_={"type": "string", "maxLength": 10}, age={"type": "integer", "maximum": 150})
 WIDER = record(name_={"type": "string"}, age={"type": "integer", "maximum": 200})
@@ -333,3 +333,22 @@ def test_only_the_versions_that_count_have_to_be_schemas_that_soma_reads(
     write(schemas / f"{name}.json", WIDEST)
     done = soma("schema", "register")
     assert (done.exit_code, f"{name} version 1: " in done.stderr) == (5, True)
+
+
+def test_over_tls_with_a_password_from_the_environment(
+    schemas: Path, name: str, registry: ConfluentRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates = Certificates(tmp_path / "certificates")
+    with Front(registry_url(), users={"ada": "s3cret"}, tls=certificates.serving(ask_client=True)) as front:
+        files = {"CA": certificates.authority, "CERT": certificates.client, "KEY": certificates.client_key}
+        for part, path in files.items():
+            monkeypatch.setenv(f"SOMA_REGISTRY__{part}_FILE", str(path))
+        monkeypatch.setenv("SOMA_REGISTRY__URL", front.address)
+        monkeypatch.setenv("SOMA_REGISTRY__USERNAME", "ada")
+        monkeypatch.setenv("SOMA_REGISTRY__PASSWORD", "s3cret")
+        done = soma("schema", "register")
+        assert done.exit_code == 0, done.stderr
+        monkeypatch.setenv("SOMA_REGISTRY__PASSWORD", "wrong")
+        refused = soma("schema", "mode")
+        assert (refused.exit_code, "registry.password" in refused.stderr) == (3, True)
+    assert numbers(registry, name) == [1]
