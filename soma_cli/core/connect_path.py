@@ -41,12 +41,12 @@ class ConnectPath:
         """
         log, store = self._adapters.log, self._adapters.store
         target = connect_target(self._settings)
-        with self._connect() as connect:
+        with self._connect() as connect, closing(self._adapters.landing()) as landing:
             projections.registered_epoch(log, store)
             topic_id = log.topic_id(EVENTS_TOPIC)
             stored = store.positions(topic_id)
             applied = {partition: stored.get(partition, 0) for partition in log.bounds(EVENTS_TOPIC)}
-            wanted = wanted_config(self._settings, topic_id, target, file)
+            wanted = wanted_config(self._settings, topic_id, target | {"schema": landing.schema()}, file)
             planned = operations.plan(self._settings, connect, wanted, applied)
             return operations.execute(self._settings, connect, planned, wanted, applied) if execute else planned
 

@@ -15,13 +15,14 @@ from soma_cli.core.operations.connect_config import changes, shipped_file, wante
 from soma_cli.core.settings import ConnectSettings, LogSettings, Settings
 
 SETTINGS = Settings(log=LogSettings(topic_prefix="t.", replication_factor=2), connect=ConnectSettings())
-TARGET = {"jdbc_url": "jdbc:postgresql://h:5432/db", "user": "u", "password": "p$ss"}
+TARGET = {"jdbc_url": "jdbc:postgresql://h:5432/db", "user": "u", "password": "p$ss", "schema": "public"}
 
 
 def test_nothing_is_left_to_fill_in() -> None:
     config = wanted_config(SETTINGS, "the-id", TARGET)
     assert not [key for key, value in config.items() if "${" in value]
     assert config["topics"] == "t.memory.events"
+    assert config["collection.name.format"] == "public.memory_landing"
     assert config["connection.password"] == "p$ss"
     assert config["transforms.source.static.value"] == "the-id"
     assert config["errors.deadletterqueue.topic.name"] == "t.memory.connect.dlq"

@@ -18,6 +18,10 @@ class Landing(Protocol):
         """Whether this is the one that applies what lands; others stand by until it is gone."""
         ...
 
+    def schema(self) -> str:
+        """Where the table lies: the sink takes the first of its name that it finds in the database, unless told."""
+        ...
+
     def landed(self, topic_id: str, positions: Mapping[int, int], limit: int) -> dict[int, list[Record]]:
         """By partition, in offset order, what is there from each position on: up to `limit` in all, those of the first
         partitions first, and fewer where they are large. Only what was landed of the topic's incarnation `topic_id`."""

@@ -122,3 +122,14 @@ def _delete_topic(landed: Landed) -> None:
     name = landed.prefix + EVENTS_TOPIC
     admin.delete_topics([name])[name].result()
     wait_until(lambda: name not in admin.list_topics(timeout=10).topics, "a broker without the topic")
+
+
+def test_two_installations_in_schemas_of_one_database_land_each_in_its_own(landed: Landed) -> None:
+    landed.rows("CREATE SCHEMA other")
+    first = landed.json("store", "--text", "in the public schema")
+    landed.choose(store__dsn=f"{landed.dsn}?options=-csearch_path%3Dother", connect__connector=f"{landed.prefix}other")
+    assert landed.run("init").returncode == 0
+    landed.apply()
+    landed.run_to_end("landing")
+    wait_until(lambda: landed.rows("SELECT id::text FROM other.memories") == [(first["id"],)], "the row in its schema")
+    assert landed.rows("SELECT count(*) FROM public.memories") == [(0,)]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import psycopg
 
 from soma_cli.core.errors import ConfigurationError, OutOfSpace, ServiceUnavailable, SomaError, ValueRefused
+from soma_cli.core.results import RUN_INIT
 
 _REFUSED_AT_THE_DOOR = re.compile(
     r"password authentication failed|no password supplied|no pg_hba\.conf entry|authentication failed|"
@@ -98,7 +99,7 @@ def _unavailable(where: str, state: str, said: str) -> ServiceUnavailable:
 def not_initialised(where: str) -> ConfigurationError:
     return ConfigurationError(
         f"the tables of soma in PostgreSQL at {where} are not there, or older than this soma",
-        hint="run `soma init`",
+        hint=RUN_INIT,
         code="not_initialised",
     )
 

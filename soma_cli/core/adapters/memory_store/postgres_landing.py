@@ -52,6 +52,11 @@ class PostgresLanding:
 
         return self._on_session(ask)
 
+    def schema(self) -> str:
+        row = self._on_session(lambda session: session.execute(self._query("schema")).fetchone())
+        assert row is not None
+        return str(row[0])
+
     def landed(self, topic_id: str, positions: Mapping[int, int], limit: int) -> dict[int, list[Record]]:
         asked = Integers(list(positions)), Bigints(list(positions.values()))
         arguments = (*asked, self._topic, topic_id, limit, _BYTES, limit)

@@ -1,3 +1,6 @@
+-- name: schema
+SELECT current_schema();
+
 -- name: hold
 SELECT pg_try_advisory_lock(hashtextextended('soma landing ' || current_schema(), 0));
 
