@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from soma_cli.core.compatibility.outcome import NOTHING, Found, Nothing, Outcome
 
 Goal = frozenset[Literal]
 _LONGEST = 200_000
-_LONGEST_UNIQUE = 40
+_LONGEST_UNIQUE = 100
 
 
 class Solver(Protocol):
@@ -156,29 +156,30 @@ def _items(goals: list[tuple[Goal, int]], solver: Solver, *, unique: bool) -> Ou
 def _different(goals: list[Goal], solver: Solver) -> Outcome:
     """One value for each goal, no two equal: a matching, for which each goal needs no more values than there are
     places (Hall)."""
-    offers: dict[Goal, tuple[list[Found], Unknown | None]] = {}
+    offers: dict[Goal, dict[Hashable, Found]] = {}
+    unknown: Unknown | None = None
     for goal in goals:
         if goal not in offers:
-            offers[goal] = solver.distinct(goal, len(goals))
-    taken: dict[object, int] = {}
+            found, stop = solver.distinct(goal, len(goals))
+            unknown = unknown or stop
+            offers[goal] = {key_of(one.value): one for one in found}
+    taken: dict[Hashable, int] = {}
     for place in range(len(goals)):
         if not _match(place, goals, offers, taken, set()):
-            unknown = next((stop for _, stop in offers.values() if stop), None)
             return unknown or NOTHING
-    chosen = {place: key for key, place in taken.items()}
-    values = {place: {key_of(offer.value): offer for offer in offers[goal][0]} for place, goal in enumerate(goals)}
-    items = [values[place][chosen[place]] for place in range(len(goals))]
+    items = [offers[goals[place]][key] for key, place in sorted(taken.items(), key=lambda item: item[1])]
     return built([item.value for item in items], items, next(iter(goals[0]), 0))
 
 
 def _match(
     place: int,
     goals: list[Goal],
-    offers: dict[Goal, tuple[list[Found], Unknown | None]],
-    taken: dict[object, int],
-    tried: set[object],
+    offers: dict[Goal, dict[Hashable, Found]],
+    taken: dict[Hashable, int],
+    tried: set[Hashable],
 ) -> bool:
-    keys = [key for key in (key_of(offer.value) for offer in offers[goals[place]][0]) if key not in tried]
+    """Find a value for the place, moving others where that is needed."""
+    keys = [key for key in offers[goals[place]] if key not in tried]
     for key in keys:
         if key not in taken:
             taken[key] = place

@@ -208,8 +208,25 @@ class Search:
         return best or []
 
     def _branches(self, type_name: str, branch: Branch, clause: Clause) -> list[Branch]:
-        branches = (self._extended(branch, type_name, [literal]) for literal in sorted(clause, key=self._depth_of))
+        literals = sorted(clause, key=self._depth_of)
+        if type_name == "object":
+            literals = self._not_refuted(branch, literals)
+        branches = (self._extended(branch, type_name, [literal]) for literal in literals)
         return [extended for extended in branches if extended is not None]
+
+    def _not_refuted(self, branch: Branch, literals: list[Literal]) -> list[Literal]:
+        """Without those that want a member to be what its value alone cannot be: that is cheaper than a whole group."""
+        said: dict[str, list[Literal]] = {}
+        for literal, assertion in branch.assertions.items():
+            if literal > 0 and isinstance(assertion, Property):
+                said.setdefault(assertion.name, []).append(assertion.value)
+        return [literal for literal in literals if not self._refuted(literal, said)]
+
+    def _refuted(self, literal: Literal, said: dict[str, list[Literal]]) -> bool:
+        node = self._algebra[literal]
+        if literal > 0 or not isinstance(node, Property) or node.name not in said:
+            return False
+        return isinstance(self.solve(frozenset([*said[node.name], -node.value])), Nothing)
 
     def _extended(self, branch: Branch, type_name: str, literals: list[Literal]) -> Branch | None:
         """The branch with more literals, taken apart; None where they contradict each other."""
