@@ -182,6 +182,15 @@ def test_outside_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     assert "no folder `schemas`" in result.stderr
 
 
+def test_a_repository_of_another_user_is_not_trusted(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As git finds it in many a container of a CI; the variable is git's own, for its tests."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    result = soma("schema", "check", "--against", "git:main")
+    assert result.exit_code == 2
+    assert "git does not trust schemas: another user owns it" in result.stderr
+    assert f"git config --global --add safe.directory {repository.path}" in result.stderr
+
+
 def test_without_git_it_says_so(repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     result = soma("schema", "check", "--against", "git:main")
