@@ -32,7 +32,7 @@ def dead_letter_topic(settings: Settings) -> str:
 def wanted_config(
     settings: Settings, topic_id: str, target: Mapping[str, str], file: Path | None = None
 ) -> dict[str, str]:
-    """`target`: `jdbc_url`, `user`, `password` and `schema` of the store. Raises UsageError where the file is no configuration."""
+    """`target`: `jdbc_url`, `user`, `password` and `schema` of the store. Raises UsageError for a file that is none."""
     values = {
         **target,
         "topic": settings.log.topic_prefix + EVENTS_TOPIC,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -125,7 +126,8 @@ def _delete_topic(landed: Landed) -> None:
 
 
 def test_two_installations_in_schemas_of_one_database_land_each_in_its_own(landed: Landed) -> None:
-    landed.rows("CREATE SCHEMA other")
+    with psycopg.connect(landed.dsn) as connection:
+        connection.execute("CREATE SCHEMA other")
     first = landed.json("store", "--text", "in the public schema")
     landed.choose(store__dsn=f"{landed.dsn}?options=-csearch_path%3Dother", connect__connector=f"{landed.prefix}other")
     assert landed.run("init").returncode == 0
