@@ -190,6 +190,17 @@ def test_long_witnesses_are_cut_for_people_and_whole_for_programs(folder: Path) 
     assert len(report("schema", "check")["subjects"][0]["violations"][0]["witness"]) == 5001
 
 
+def test_what_a_schema_holds_cannot_drive_the_terminal(folder: Path) -> None:
+    evil = "\x1b]0;title\x07\u202e\n\r::error::"
+    folder_of(folder, person=record(**{evil: {"enum": [evil, 1]}}))
+    write(folder / "person.json", record(**{evil: {"enum": [1], "title": evil}}))
+    for words in (["check"], ["check", "-o", "github"], ["diff", "person"], ["list"], ["check", "--against", evil]):
+        result = soma("schema", *words)
+        shown = result.stdout + result.stderr
+        assert not set(shown) & set("\x1b\x07\r\u202e"), words
+        assert "\n::error::" not in shown
+
+
 # --- annotations of GitHub Actions ---
 
 
