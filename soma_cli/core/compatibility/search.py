@@ -11,7 +11,7 @@ assumption is kept apart until the goal at its head is settled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from soma_cli.core.compatibility import arrays, numbers
@@ -192,37 +192,38 @@ class Search:
             unknown = explored if isinstance(explored, Unknown) else unknown
         return unknown or NOTHING
 
-    def _ways(self, type_name: str, branch: Branch, pending: list[Clause]) -> list[Branch]:
+    def _ways(self, type_name: str, branch: Branch, pending: list[Clause]) -> Iterable[Branch]:
         """The branches of the clause that leaves the fewest."""
         pending = sorted(pending, key=len)[:_MOST_LOOKAHEAD]
         if len(pending) == 1:
             return self._branches(type_name, branch, pending[0])
         best: list[Branch] | None = None
         for clause in pending:
-            ways = self._branches(type_name, branch, clause)
-            ways = [w for w in ways if not isinstance(self._group(type_name, w.assertions), Nothing)]
+            ways = [
+                w
+                for w in self._branches(type_name, branch, clause)
+                if not isinstance(self._group(type_name, w.assertions), Nothing)
+            ]
             if best is None or len(ways) < len(best):
                 best = ways
             if len(best) < 2:
                 break
         return best or []
 
-    def _branches(self, type_name: str, branch: Branch, clause: Clause) -> list[Branch]:
-        literals = sorted(clause, key=self._depth_of)
-        if type_name == "object":
-            literals = self._not_refuted(branch, literals)
-        branches = (self._extended(branch, type_name, [literal]) for literal in literals)
-        return [extended for extended in branches if extended is not None]
-
-    def _not_refuted(self, branch: Branch, literals: list[Literal]) -> list[Literal]:
-        """Without those that want a member to be what its value alone cannot be: that is cheaper than a whole group."""
+    def _branches(self, type_name: str, branch: Branch, clause: Clause) -> Iterator[Branch]:
+        """One by one: what refutes a member's value alone is cheaper than a whole group, and comes first."""
         said: dict[str, list[Literal]] = {}
         for literal, assertion in branch.assertions.items():
             if literal > 0 and isinstance(assertion, Property):
                 said.setdefault(assertion.name, []).append(assertion.value)
-        return [literal for literal in literals if not self._refuted(literal, said)]
+        for literal in sorted(clause, key=self._depth_of):
+            if not self._refuted(literal, said):
+                extended = self._extended(branch, type_name, [literal])
+                if extended is not None:
+                    yield extended
 
     def _refuted(self, literal: Literal, said: dict[str, list[Literal]]) -> bool:
+        """Whether it wants a member to be what its value cannot be."""
         node = self._algebra[literal]
         if literal > 0 or not isinstance(node, Property) or node.name not in said:
             return False
