@@ -207,12 +207,12 @@ def test_an_answer_that_comes_in_drops_is_given_up() -> None:
 
 def test_a_server_that_hangs_up_is_worth_another_try() -> None:
     with listening(lambda connection: connection.close()) as port:
-        refused(ServiceUnavailable, f"http://127.0.0.1:{port}")
+        refused(ServiceUnavailable, f"http://127.0.0.1:{port}", timeout_s=5.0)
 
 
 def test_a_server_that_speaks_no_http_is_told() -> None:
-    with listening(lambda connection: connection.sendall(b"220 mail.example\r\n")) as port:
-        refused(ServiceUnavailable, f"http://127.0.0.1:{port}")
+    with listening(lambda connection: connection.sendall(b"220 mail.example\r\n\r\n")) as port:
+        refused(ServiceUnavailable, f"http://127.0.0.1:{port}", timeout_s=5.0)
 
 
 def test_tls_to_a_server_without_it_is_told() -> None:
