@@ -92,6 +92,14 @@ def test_a_reference_back_to_the_first_file_leads_to_the_whole() -> None:
     assert made["definitions"]["b"]["items"] == {"$ref": "#"}
 
 
+def test_a_file_may_name_itself() -> None:
+    named = {"items": {"$ref": "a.json#/definitions/x"}, "not": {"$ref": "../here/a.json"}}
+    made = bundled(root="here/a.json", here__a={**named, "definitions": {"x": {"type": "integer"}}})
+    assert made["items"] == {"$ref": "#/definitions/x"}
+    assert made["not"] == {"$ref": "#"}
+    assert bundled(a={"items": {"$ref": "a.json"}}) == {"items": {"$ref": "#"}}
+
+
 def test_data_is_not_taken_for_references() -> None:
     data = {"$ref": "nowhere.json"}
     alone = {
@@ -104,9 +112,15 @@ def test_data_is_not_taken_for_references() -> None:
     assert bundled(a=alone) is alone
 
 
-def test_what_stands_beside_a_reference_says_nothing() -> None:
-    alone = {"$ref": "#/definitions/x", "properties": {"y": {"$ref": "nowhere.json"}}, "definitions": {"x": {}}}
-    assert bundled(a=alone) is alone
+def test_references_lead_somewhere_also_where_they_say_nothing() -> None:
+    """Beside another reference, and in a part of a file that nobody refers to: the validator follows those, too."""
+    beside = {"$ref": "#/definitions/x", "not": {"$ref": "b.json"}, "definitions": {"x": {"type": "null"}}}
+    unused = {"definitions": {"used": {"type": "null"}, "unused": {"$ref": "c.json"}}}
+    assert accepts(bundled(a=beside, b={"type": "null"}), None)
+    assert accepts(bundled(a={"$ref": "b.json#/definitions/used"}, b=unused, c={}), None)
+    for files in ({"a": beside}, {"a": {"$ref": "b.json#/definitions/used"}, "b": unused}):
+        with pytest.raises(InputRejected):
+            bundled(**files)
 
 
 def test_parts_that_only_a_pointer_reaches_are_followed() -> None:

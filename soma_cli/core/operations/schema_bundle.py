@@ -35,7 +35,7 @@ def is_remote(document: str) -> bool:
 
 
 def bundle(root: str, read: Read, shown: Callable[[str], str] = str) -> Any:
-    """The document at `root` with all it refers to. It comes back as it is where it refers to no other.
+    """The document at `root` with all it refers to. It comes back as it is where it names no file.
 
     `shown` is what people call a file.
     Raises InputRejected for references that lead nowhere, out of what may be read, or in a circle without a schema.
@@ -43,17 +43,18 @@ def bundle(root: str, read: Read, shown: Callable[[str], str] = str) -> Any:
     found = _Search(root, read, shown)
     found.run()
     found.refuse_circles()
-    return found.documents[root] if len(found.documents) == 1 else _joined(root, found)
+    return found.documents[root] if found.stands_alone else _joined(root, found)
 
 
 class _Search:
-    """Every sub-schema that can be reached, and where each reference leads."""
+    """Every sub-schema of every file that is referred to, and where each reference leads."""
 
     def __init__(self, root: str, read: Read, shown: Callable[[str], str]) -> None:
         self._root, self._read, self._shown = root, read, shown
         self.documents: dict[str, Any] = {root: read(root)}
         self.references: dict[Place, Place] = {}
         self.seen: set[Place] = set()
+        self.stands_alone = True
 
     def run(self) -> None:
         waiting = [Place(self._root, ())]
@@ -65,9 +66,9 @@ class _Search:
             self.seen.add(place)
             if isinstance(schema.get("$ref"), str):
                 self.references[place] = target = self._target(place, schema["$ref"])
-                waiting.append(target)
-            else:
-                waiting += [Place(place.document, place.tokens + more) for more in _children(schema)]
+                waiting += [target, Place(target.document, ())]  # the whole file comes along
+            # Also beside a reference, where it says nothing: the validator looks whether references lead somewhere.
+            waiting += [Place(place.document, place.tokens + more) for more in _children(schema)]
 
     def named(self, place: Place) -> str:
         shown = self._shown(place.document)
@@ -89,6 +90,7 @@ class _Search:
 
     def _target(self, place: Place, reference: str) -> Place:
         address, _, fragment = reference.partition("#")
+        self.stands_alone = self.stands_alone and not address
         document = self._document(place, reference, address)
         if document not in self.documents:
             try:
@@ -177,7 +179,7 @@ def _schemas(document: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
 
 def _joined(root: str, found: _Search) -> Any:
     documents = {key: copy.deepcopy(document) for key, document in found.documents.items()}
-    definitions = documents[root].setdefault("definitions", {})
+    definitions = documents[root].get("definitions", {})
     if not isinstance(definitions, dict):
         raise InputRejected(
             f"definitions of {found.named(Place(root, ()))} is no object", hint="mend the schema", code="not_a_schema"
@@ -192,7 +194,11 @@ def _joined(root: str, found: _Search) -> Any:
     for place, target in found.references.items():
         pointer = json_pointer((*names[target.document], *target.tokens))
         _at(documents[place.document], place.tokens)["$ref"] = f"#{quote(pointer, safe='/~!$&()*+,;=:@')}"
-    definitions.update({name[-1]: documents[key] for key, name in names.items() if name})
+    if len(documents) > 1:
+        documents[root]["definitions"] = {
+            **definitions,
+            **{name[-1]: documents[key] for key, name in names.items() if name},
+        }
     return documents[root]
 
 

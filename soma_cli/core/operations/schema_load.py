@@ -32,17 +32,20 @@ class LoadedSchema:
 def load_schema(files: SchemaFiles, path: str, fetch: Fetch | None = None) -> LoadedSchema:
     """Raises NotFound, UsageError; NotJson or InputRejected for what is no schema, or refers to what it may not."""
     texts: dict[str, str] = {}
+    parsed: dict[str, Any] = {}
 
     def read(place: str) -> Any:
         texts[place] = _text(files, place, fetch, first=shown)
-        document = _parsed(texts[place], _shown(files, place))
+        document = parsed[place] = _parsed(texts[place], _shown(files, place))
         if place != path and isinstance(document, dict) and "$schema" in document:
             checked({"$schema": document["$schema"]}, _shown(files, place))  # it goes where no draft is looked at
         return document
 
     shown = files.shown(path)
     document = bundle(path, read, lambda place: _shown(files, place))
-    text = texts[path] if len(texts) == 1 else orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
+    text = (
+        texts[path] if document is parsed[path] else orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
+    )
     return LoadedSchema(posixpath.basename(path).removesuffix(".json"), shown, checked(document, shown), text)
 
 
