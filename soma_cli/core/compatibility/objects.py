@@ -162,11 +162,10 @@ class Members:
             if self._holds(first, name) and self._may_be(name, frozenset()):
                 yield {**chosen, name: frozenset()}
         shared = [both for size in range(len(later), -1, -1) for both in itertools.combinations(later, size)]
-        for class_goal, value_goal in self._fresh():
-            if self._takes(value_goal):
-                for both in shared:
-                    for name in self._new_names(class_goal.union([first], both), chosen, 1):
-                        yield {**chosen, name: frozenset()}
+        for class_goal in self._fresh():
+            for both in shared:
+                for name in self._new_names(class_goal.union([first], both), chosen, 1):
+                    yield {**chosen, name: frozenset()}
 
     def _with_value(self, chosen: Chosen, scope: Scope, wanted: Literal) -> Iterator[Chosen]:
         """Ways to have a member in the scope whose value is as wanted."""
@@ -175,10 +174,9 @@ class Members:
             extra = chosen.get(name, frozenset()) | {wanted}
             if self._may_be(name, extra):
                 yield {**chosen, name: extra}
-        for class_goal, value_goal in self._fresh(scope):
-            if self._takes(value_goal | {wanted}):
-                for name in self._new_names(class_goal, chosen, 1):
-                    yield {**chosen, name: frozenset([wanted])}
+        for class_goal in self._fresh(scope, frozenset([wanted])):
+            for name in self._new_names(class_goal, chosen, 1):
+                yield {**chosen, name: frozenset([wanted])}
 
     def _filled(self, chosen: Chosen) -> Outcome:
         """Add members until there are enough, then find all values."""
@@ -187,10 +185,9 @@ class Members:
             if len(filled) < self._group.least and name not in filled and self._may_be(name, frozenset()):
                 filled[name] = frozenset()
         if len(filled) < self._group.least:
-            for class_goal, value_goal in self._fresh():
-                if self._takes(value_goal):
-                    names = self._new_names(class_goal, filled, self._group.least - len(filled))
-                    filled |= dict.fromkeys(names, frozenset())
+            for class_goal in self._fresh():
+                names = self._new_names(class_goal, filled, self._group.least - len(filled))
+                filled |= dict.fromkeys(names, frozenset())
                 if len(filled) == self._group.least:
                     break
         if len(filled) < self._group.least:
@@ -225,40 +222,41 @@ class Members:
         return name not in scope.names and not any(self._matches(pattern, name) for pattern in scope.patterns)
 
     def _new_names(self, class_goal: Goal, chosen: Chosen, count: int) -> list[str]:
-        names, unknown = self._solver.distinct(class_goal, count + len(chosen))
+        taken = sum(name not in self._group.required for name in chosen)
+        names, unknown = self._solver.distinct(class_goal, count + taken)
         self._unknown = self._unknown or unknown
         return [name.value for name in names if name.value not in chosen][:count]
 
-    def _fresh(self, scope: Scope | None = None) -> Iterator[tuple[Goal, Goal]]:
-        """The classes of fresh names, in the scope: (what a name is, what its value is)."""
+    def _fresh(self, scope: Scope | None = None, wanted: Goal = frozenset()) -> Iterator[Goal]:
+        """The classes of fresh names, in the scope, whose values may be as wanted: what a name is."""
         algebra, patterns = self._algebra, self._group.patterns()
-        inside = [scope.pattern] if isinstance(scope, PatternProperty) else []
-        outside = sorted(scope.patterns) if isinstance(scope, Additional) else []
+        inside = frozenset([scope.pattern] if isinstance(scope, PatternProperty) else ())
+        outside = scope.patterns if isinstance(scope, Additional) else frozenset()
         start = [algebra.types(["string"]), *self._group.names]
         start += [-algebra.among("string", self._listed)] if self._listed else []
-        start += [algebra.number(Pattern(text)) for text in inside] + [
-            -algebra.number(Pattern(text)) for text in outside
-        ]
-        rest = [text for text in patterns if text not in inside and text not in outside]
-        for goal, matched in self._split(frozenset(start), rest, frozenset(inside)):
-            yield goal, self._value_goal(matched)
+        start += [algebra.number(Pattern(text)) for text in sorted(inside)]
+        start += [-algebra.number(Pattern(text)) for text in sorted(outside)]
+        rest = [text for text in patterns if text not in inside | outside]
+        return self._split(frozenset(start), rest, inside, wanted)
 
-    def _split(self, goal: Goal, patterns: list[str], matched: frozenset[str]) -> Iterator[tuple[Goal, frozenset[str]]]:
-        outcome = self._solver.solve(goal)
-        if isinstance(outcome, Nothing):
+    def _split(self, goal: Goal, patterns: list[str], matched: frozenset[str], wanted: Goal) -> Iterator[Goal]:
+        """By whether names match each of the patterns: what no value or no name is left for is not split further."""
+        value = self._value_goal(matched, frozenset(patterns)) | wanted
+        if not self._takes(value) or not self._takes(goal):
             return
         if not patterns:
-            yield goal, matched
+            yield goal
             return
         literal = self._algebra.number(Pattern(patterns[0]))
-        yield from self._split(goal | {-literal}, patterns[1:], matched)
-        yield from self._split(goal | {literal}, patterns[1:], matched | {patterns[0]})
+        yield from self._split(goal | {-literal}, patterns[1:], matched, wanted)
+        yield from self._split(goal | {literal}, patterns[1:], matched | {patterns[0]}, wanted)
 
-    def _value_goal(self, matched: frozenset[str]) -> Goal:
+    def _value_goal(self, matched: frozenset[str], undecided: frozenset[str]) -> Goal:
+        """What holds for the value of a name that matches some patterns, others not, and the undecided perhaps."""
         found = []
         for scope in self._group.scopes:
             if isinstance(scope, PatternProperty):
                 found += [scope.value] if scope.pattern in matched else []
             else:
-                found += [] if scope.patterns & matched else [scope.value]
+                found += [] if scope.patterns & (matched | undecided) else [scope.value]
         return frozenset(found)
