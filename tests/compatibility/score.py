@@ -71,10 +71,12 @@ class Score:
         return len(self.undecided) / max(1, self.cases)
 
     def line(self) -> str:
-        """A row of the table in docs/schema-checker-quality.md."""
-        numbers = [self.precision, self.recall, self.proved, self.undecided_share]
-        shares = " | ".join(f"{100 * number:.1f} %" for number in numbers)
-        return f"{self.cases} | {shares} | {self.missed} | {self.alarmed}"
+        """A row of the table in docs/schema-checker-quality.md; a share of nothing is a dash."""
+        breaking = self.cases > self.held + self.alarmed + self.undecided_compatible
+        found = [self.precision, self.recall] if breaking else [None, None]
+        shares = [*found, self.proved, self.undecided_share]
+        shown = " | ".join("-" if share is None else f"{100 * share:.1f} %" for share in shares)
+        return f"{self.cases} | {shown} | {self.missed} | {self.alarmed}"
 
 
 def score(answers: Iterable[Answer]) -> Score:

@@ -13,7 +13,7 @@ import httpx
 from tests.compatibility.pair import Case
 from tests.compatibility.score import Answer
 
-_PATIENCE_S = 5
+_PATIENCE_S = 90
 _DRAFT = "http://json-schema.org/draft-07/schema#"
 
 
@@ -55,7 +55,6 @@ class _Driver:
 def apicurio(address: str, cases: Sequence[Case]) -> Iterator[Answer]:
     """Ask the registry: the writer's schema is registered, then the reader's is put to its check of BACKWARD."""
     with httpx.Client(base_url=address, timeout=30, trust_env=False) as client:
-        client.put("/config", json={"compatibility": "NONE"}).raise_for_status()
         for number, case in enumerate(cases):
             yield Answer(case, _opinion(client, f"pair-{number}", case))
 
