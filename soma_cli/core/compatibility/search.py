@@ -128,8 +128,8 @@ class Search:
         mark = len(self._assumed)
         outcome = outcome_of()
         lowest = self._lowest
-        if isinstance(outcome, Found):
-            lowest = _NEVER  # it stands on no assumption
+        if not isinstance(outcome, Nothing):
+            lowest = _NEVER  # only what is refuted stands on assumptions
             if head:
                 self._forget(mark)
         elif lowest < len(self._open) - head:
@@ -142,7 +142,7 @@ class Search:
         return outcome
 
     def _forget(self, mark: int) -> None:
-        """The goal that was taken to have no solution has one."""
+        """The goal that was taken to have no solution has one, or may have one."""
         for key in self._assumed[mark:]:
             self._settled.pop(key, None)
         del self._assumed[mark:]

@@ -146,3 +146,11 @@ def test_a_difference_that_shows_only_one_round_later() -> None:
 
     assert check(schema("integer"), schema("number")).compatible
     assert check(schema("number"), schema("integer")).violations[0].witness == {"node": {"leaf": 0.5}}
+
+
+def test_what_was_refuted_inside_a_goal_that_stays_open_is_not_refuted() -> None:
+    """Whether there is an upper-case letter that is no letter is not known; so it is not of a pair of such either."""
+    strange = {"type": "string", "pattern": r"^\p{Lu}+$", "not": {"pattern": r"^\p{L}+$"}}
+    definitions = {"either": {"anyOf": [strange, array_of(ref("pair"))]}, "pair": array_of(ref("either"))}
+    assert check(needed(definitions, x=ref("either"), y=ref("pair")), False).compatible is None
+    assert check(needed(definitions, x=ref("pair"), y=ref("either")), False).compatible is None
