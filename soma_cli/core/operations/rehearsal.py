@@ -41,7 +41,12 @@ class Rehearsal:
 
 
 class OffsetTable:
-    """Where the events of a bulk run were appended. A hash of 64 bits stands for each, as above."""
+    """Where the events of a bulk run were appended. A hash of 64 bits stands for each.
+
+    Of n events, two have the same one with a probability of n^2 / 2^65: 3 in 10^8 for a million events, 3 in 10^4 for a
+    hundred million. A replayed line would then be taken for one that was sent before, and be left out; any other would
+    be rejected as a conflict, since its content differs. 128 bits would take half as much memory again.
+    """
 
     def __init__(self) -> None:
         self._offsets = _HashTable()
