@@ -87,6 +87,8 @@ class _Recursive:
         limits = {"array": ("minItems", "maxItems"), "object": ("minProperties", "maxProperties")}[kind]
         if self._random.random() < 0.4:
             made[self._random.choice(limits)] = self._random.choice([1, 1, 2])
+        if kind == "array" and self._random.random() < 0.3:
+            made["uniqueItems"] = True
         if kind == "object" and self._random.random() < 0.4:
             made["required"] = [self._random.choice("ab")]
         return made
