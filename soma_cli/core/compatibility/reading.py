@@ -31,7 +31,7 @@ from soma_cli.core.compatibility.assertions import (
     Unique,
 )
 from soma_cli.core.compatibility.documents import Document, Place, Untreated
-from soma_cli.core.compatibility.validation import UUID
+from soma_cli.core.compatibility.validation import UUID, accepting
 
 FORMATS = frozenset(
     [
@@ -41,8 +41,9 @@ FORMATS = frozenset(
     ]
 )
 """The formats that the validator knows; every other accepts everything, but for `uuid`, which is soma's own."""
-_CONTENT = {"contentEncoding": "base64", "contentMediaType": "application/json"}
-"""What of `content...` the validator looks at."""
+_CONTENT = ("contentEncoding", "contentMediaType")
+_NO_CONTENT = "!"
+"""A text that is neither base64 nor JSON: what accepts it as content looks at nothing."""
 _EXACT_FLOATS = 2**53
 
 
@@ -200,8 +201,9 @@ class Reading:
         return self._algebra.number(Opaque(json.dumps({"format": name}))) if name in FORMATS else TRUE
 
     def content(self, place: Place, name: str) -> Literal:
-        content = {keyword: value for keyword, value in _CONTENT.items() if place.schema.get(keyword) == value}
-        return self._algebra.number(Opaque(json.dumps(content))) if content else TRUE
+        """Of one keyword the validator does not look at all values, and of both not as of each."""
+        content = json.dumps({key: place.schema[key] for key in _CONTENT if key in place.schema})
+        return TRUE if accepting(content)(_NO_CONTENT) else self._algebra.number(Opaque(content))
 
     def items(self, place: Place, schemas: Any) -> Literal:
         algebra = self._algebra

@@ -50,6 +50,18 @@ def test_the_schemas_of_the_table() -> None:
             assert check(schema, {"type": "string"}).compatible is None
 
 
+CONTENTS: list[Any] = [
+    {"contentEncoding": encoding, "contentMediaType": media}
+    for encoding in ("base64", "BASE64", "quoted-printable")
+    for media in ("application/json", "text/plain", "application/json; charset=utf-8")
+]
+
+
+@pytest.mark.parametrize("schema", [*CONTENTS, *({key: one[key]} for one in CONTENTS for key in one)])
+def test_content(schema: Any) -> None:
+    assert disagreements(schema, [*DOCUMENTS, "MQ==", "e30=", "{}", "!!", "1", "YQ==", "aGk"]) == []
+
+
 def test_random_schemas() -> None:
     random = Random(1)
     for case in islice(unknown(1, 300), 300):
