@@ -6,7 +6,16 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from soma_cli.core.compatibility.assertions import Assertion, Contains, Item, Items, Length, Literal, Unique
+from soma_cli.core.compatibility.assertions import (
+    Assertion,
+    Contains,
+    Item,
+    Items,
+    Length,
+    Literal,
+    Unique,
+    size_among,
+)
 from soma_cli.core.compatibility.equality import key_of
 from soma_cli.core.compatibility.outcome import NOTHING, Found, Nothing, Outcome, Unknown, built
 
@@ -59,7 +68,7 @@ def witness(literals: dict[Literal, Assertion], solver: Solver) -> Outcome:
     if longest < group.least:
         return NOTHING
     if group.least > (_LONGEST_UNIQUE if group.unique > 0 else _LONGEST):
-        return Unknown(next(iter(literals)), f"an array of {group.least} items was not built")
+        return Unknown(size_among(literals), f"an array of {group.least} items was not built")
     unknown: Unknown | None = None
     for length in range(group.least, longest + 1):
         outcome = _of_length(group, length, prefix, solver)

@@ -180,6 +180,12 @@ def type_of(assertion: Assertion) -> str:
     return assertion.type if isinstance(assertion, Among | Length) else _TYPE_OF[type(assertion)]
 
 
+def size_among(literals: dict[Literal, Assertion]) -> Literal:
+    """The literal that asks for the greatest length, or else any."""
+    lengths = {a.least: literal for literal, a in literals.items() if isinstance(a, Length) and literal > 0}
+    return lengths[max(lengths)] if lengths else next(iter(literals), 0)
+
+
 class Algebra:
     """Gives every node its number, once, and simplifies while it does."""
 

@@ -9,7 +9,7 @@ from soma_cli.core.compatibility.budget import Meter
 from soma_cli.core.compatibility.language import ANY, Ranges, Term, Terms
 
 _MOST_STATES = 50_000
-_LONGEST_WORD = 200_000
+LONGEST_WORD = 200_000
 _NICE = [*map(ord, "a0A-_. /:@xbc1")]
 """Characters that a person would take, in this order."""
 
@@ -84,12 +84,12 @@ class Automaton:
         return None if found is None else len(self._way_to(found))
 
     def _by_length(self, shortest: int, longest: int | None) -> Iterator[str]:
-        if shortest > _LONGEST_WORD:
+        if shortest > LONGEST_WORD:
             raise TooLarge
         leads = [self._accepting]  # leads[n]: the states from which n characters lead to acceptance
         length, barren = 0, 0
         while (longest is None or length <= longest) and barren <= len(self._next):
-            if length > _LONGEST_WORD:
+            if length > LONGEST_WORD:
                 raise TooLarge
             if length >= shortest:
                 barren = 0 if 0 in leads[length] else barren + 1

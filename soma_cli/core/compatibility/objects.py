@@ -23,6 +23,7 @@ from soma_cli.core.compatibility.assertions import (
     PatternProperty,
     Property,
     Required,
+    size_among,
 )
 from soma_cli.core.compatibility.outcome import NOTHING, Found, Nothing, Outcome, Unknown, built
 
@@ -105,7 +106,7 @@ class Members:
         holds: Callable[[Literal, Any], bool],
     ) -> None:
         self._group = _group(literals)
-        self._literal = next(iter(literals), 0)
+        self._literal = size_among(literals)
         self._solver = solver
         self._algebra = algebra
         self._matches = matches

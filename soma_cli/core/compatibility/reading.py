@@ -18,6 +18,7 @@ from soma_cli.core.compatibility.assertions import (
     Contains,
     Item,
     Items,
+    Length,
     Literal,
     MultipleOf,
     Names,
@@ -128,6 +129,11 @@ class Reading:
 
     def _several(self, place: Place, keyword: str) -> list[Literal]:
         return [self._schema(place.at(keyword, number)) for number in range(len(place.schema[keyword]))]
+
+    def at_most(self, place: Place, name: str, most: int) -> Literal:
+        keyword = {"string": "maxLength", "array": "maxItems", "object": "maxProperties"}[name]
+        self._origins.setdefault(self._algebra.number(Length(name, most + 1)), f"{place.pointer}/{keyword}")
+        return self._algebra.at_most(name, most)
 
     # One method for each keyword, or for those that have no meaning without each other.
 
@@ -276,7 +282,7 @@ def _at_least(name: str) -> Callable[[Reading, Place, Any], Literal]:
 
 
 def _at_most(name: str) -> Callable[[Reading, Place, Any], Literal]:
-    return lambda reading, place, count: reading._algebra.at_most(name, int(count))
+    return lambda reading, place, count: reading.at_most(place, name, int(count))
 
 
 def _readers() -> Iterator[tuple[str, Callable[[Reading, Place, Any], Literal]]]:

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from soma_cli.core.compatibility.assertions import Among, Assertion, Length, Literal, Opaque, Pattern
-from soma_cli.core.compatibility.automaton import Automaton, TooLarge
+from soma_cli.core.compatibility.assertions import Among, Assertion, Length, Literal, Opaque, Pattern, size_among
+from soma_cli.core.compatibility.automaton import LONGEST_WORD, Automaton, TooLarge
 from soma_cli.core.compatibility.budget import Meter
 from soma_cli.core.compatibility.formats import EXAMPLES, FORMAT_PATTERNS, NARROWER
 from soma_cli.core.compatibility.language import Term, Terms
@@ -54,11 +54,13 @@ class Strings:
             return NOTHING
         if group.only is not None:
             return self._among(group, sorted(group.only, key=lambda text: (len(text), text)))
+        if group.least > LONGEST_WORD:
+            return Unknown(size_among(literals), f"a text of {group.least} characters was not built")
         try:
             return self._in_language(group)
         except TooLarge:
             literal = next((literal for literal, _ in group.asserted), next(iter(literals)))
-            return Unknown(literal, "the automaton of the pattern, or the shortest text, is too large")
+            return Unknown(literal, "the automaton of the pattern would be too large")
 
     def _among(self, group: _Group, texts: Iterable[str]) -> Outcome:
         for text in texts:
