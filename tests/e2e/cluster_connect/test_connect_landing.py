@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from soma_cli.core.event import new_id
 from soma_cli.core.eventing.dead_letters import read_letters
@@ -76,6 +76,7 @@ def test_records_that_are_no_events_reach_the_dead_letters_as_with_kv(landed: La
 def test_what_connect_cannot_land_is_in_its_dead_letters_with_the_context_and_applied_all_the_same(
     landed: Landed,
 ) -> None:
+    landed.choose(connect__stall_s=3600.0)  # so that it is Connect that passes the record
     events = [_event(new_id()) for _ in range(3)]
     reserved = (("soma-landing-key", b"a name that the landing itself uses"),)
     with landed.library() as system:
@@ -202,12 +203,19 @@ def _is_at_the_end(system: Any) -> bool:
 
 
 def _connects_dead_letters(landed: Landed) -> list[Any]:
-    from confluent_kafka import Consumer, TopicPartition
+    """Connect makes the topic when it needs it, and does not wait for what it sends there."""
+    topic = f"{landed.prefix}memory.connect.dlq"
+    consumer = Consumer({"bootstrap.servers": landed.kafka, "group.id": landed.prefix, "auto.offset.reset": "earliest"})
+    wait_until(lambda: topic in consumer.list_topics(timeout=10).topics, f"{topic} on the broker")
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found: list[Any] = []
 
-    consumer = Consumer({"bootstrap.servers": landed.kafka, "group.id": landed.prefix, "enable.partition.eof": True})
-    consumer.assign([TopicPartition(f"{landed.prefix}memory.connect.dlq", 0, 0)])
-    found = []
-    while (message := consumer.poll(30)) is not None and message.error() is None:
-        found.append(message)
+    def read() -> bool:
+        message = consumer.poll(0.5)
+        if message is not None and message.error() is None:
+            found.append(message)
+        return message is None and bool(found)
+
+    wait_until(read, f"all of {topic}")
     consumer.close()
     return found
