@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soma_cli.commands.options import FormatOption, load, output_of
+from soma_cli.commands.options import FormatOption, impatient, load, output_of
 from soma_cli.core.errors import CheckFailed, SomaError
 from soma_cli.output import Format, hanging
 
@@ -47,8 +47,10 @@ def _report(ctx: typer.Context, deep: bool) -> DoctorReport:
         return report([Finding("settings", "error", error.message, error.hint)])
     file = f"file {loaded.file}" if loaded.file else "no file"
     message = f"profile {loaded.settings.profile} ({loaded.origins['profile']}), {file}"
-    with MemorySystem(loaded.settings) as system:
-        return report([Finding("settings", "ok", message), *system.admin.doctor(deep=deep).findings])
+    system = MemorySystem(impatient(loaded.settings))
+    found = system.admin.doctor(deep=deep).findings
+    system.close()  # not after Ctrl-C: that would wait for the threads which still ask servers
+    return report([Finding("settings", "ok", message), *found])
 
 
 def _show(findings: list[Finding]) -> None:

@@ -50,7 +50,7 @@ def lag(
     output = output_of(ctx, format)
     max_age_s = None if max_age is None else _duration(max_age, "--max-age")
     pause_s = _duration(interval, "--interval", most_s=_LONGEST_PAUSE_S)
-    with open_system(ctx) as system:
+    with open_system(ctx, looks=True) as system:
 
         def look() -> LagReport:
             return system.admin.lag(threshold=threshold, max_age_s=max_age_s)

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ from soma_cli.core.errors import NotJson, UsageError
 from soma_cli.output import Format, Output, say
 
 if TYPE_CHECKING:
+    from soma_cli.core.settings import Settings
     from soma_cli.core.settings_loader import Loaded
     from soma_cli.core.system import MemorySystem
     from soma_cli.log_format import LogFormat
@@ -36,6 +37,7 @@ class Globals:
 FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Output format.")]
 _EMBEDDING_BYTES = 4 << 20
 """More than 100,000 numbers with all their digits."""
+LOOK_WITHIN_S = 3.0
 MOST = 1_000_000_000
 """The largest number that options which count things take; every store can hold it."""
 
@@ -73,15 +75,29 @@ def open_system(
     one_shot: bool = False,
     log_format: LogFormat | None = None,
     settings: Mapping[str, object] | None = None,
+    looks: bool = False,
 ) -> Iterator[MemorySystem]:
-    """`one_shot`: for a command that does one thing and ends. One that runs on has a `log_format`, and tells more."""
+    """`one_shot`: for a command that does one thing and ends. One that runs on has a `log_format`, and tells more. One
+    that only `looks` does not wait long for a server."""
     from soma_cli.core.system import MemorySystem
     from soma_cli.log_format import configure
 
     configure(sys.stderr, log_format or "text")
     logging.getLogger("soma").setLevel(logging.WARNING if log_format is None else logging.INFO)
-    with MemorySystem(load(ctx, settings).settings, one_shot=one_shot) as system:
+    loaded = load(ctx, settings).settings
+    with MemorySystem(impatient(loaded) if looks else loaded, one_shot=one_shot) as system:
         yield system
+
+
+def impatient(settings: Settings) -> Settings:
+    """For who looks what is wrong: a server that does not answer within some seconds is taken to be away."""
+    groups = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    shorter = {
+        name: replace(group, timeout_s=min(group.timeout_s, LOOK_WITHIN_S))
+        for name, group in groups.items()
+        if hasattr(group, "timeout_s")
+    }
+    return replace(settings, **shorter)
 
 
 def finite(option: str, number: float | None) -> float | None:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from soma_cli.core.record import Position
 
 
+RUN_INIT = "run `soma init`"
+"""The hint of a finding that something was never made."""
+
+
 @dataclass(slots=True)
 class Finding:
     """One thing that was looked at: `ok`, `warning` or `error`, and what to do next."""

@@ -17,11 +17,12 @@ from soma_cli.core.eventing.dead_letters import read_letters
 from soma_cli.core.eventing.producer import Draft, build_event
 from soma_cli.core.instants import MICROSECONDS, format_instant
 from soma_cli.core.operations import schema_setup
+from soma_cli.core.operations.at_once import AtOnce
 from soma_cli.core.operations.lag import OUT_OF_RANGE, UNSERVED, committed_offsets, group_lag
 from soma_cli.core.operations.projections import COPIES, group_name
 from soma_cli.core.ports import Cache, Embedder, EventLog, IndexIdentity, MemoryStore, SchemaRegistry, VectorIndex
 from soma_cli.core.record import EVENTS_TOPIC, Record
-from soma_cli.core.results import DoctorReport, Finding, GroupLag
+from soma_cli.core.results import RUN_INIT, DoctorReport, Finding, GroupLag
 from soma_cli.core.settings import Settings
 from soma_cli.core.workers.names import AUDIT, KV, VECTOR
 
@@ -34,6 +35,18 @@ _LIBRARIES = ("jsonschema-rs", "orjson", "qdrant-edge-py")
 _LIBRARIES_OF = {"kafka": "confluent-kafka", "postgres": "psycopg", "qdrant": "qdrant-client", "redis": "redis"}
 _REBUILD = "`soma replay --into vector --execute` rebuilds the index"
 
+SERVERS_WITHIN_S = 8.0
+"""All servers are looked at together, for so long."""
+_SERVERS = {"kafka": "Kafka", "postgres": "PostgreSQL", "qdrant": "Qdrant"}
+_NEEDED_BY = {
+    "model": ("index",),
+    "points": ("log", "store", "index"),
+    "clock": ("log",),
+    "dead letters": ("log",),
+    "identity": ("log", "store"),
+    KV: ("log", "store"),
+    VECTOR: ("log", "store", "index"),
+}
 _NEEDS = {"store": {"store", "access"}}
 _MADE_BY = {"log": "the first `soma store`", "store": "the next read", "index": "the first search"}
 _DAMAGED = {
@@ -69,16 +82,19 @@ class Parts:
 def diagnose(settings: Settings, parts: Parts, *, now: int, deep: bool = False) -> DoctorReport:
     """Every check with its finding; healthy if all are `ok`. `now` is in microseconds; `deep` reads all data."""
     seen, began = _Findings(), time.monotonic()
+    servers = AtOnce(_server_looks(settings, parts, deep), SERVERS_WITHIN_S)
     usable = parts.folder is None or any(
         finding.status == "ok" for finding in (seen.extend("folder", parts.folder) or [])[:1]
     )
-    log = _opened(seen, parts, "log", parts.log, deep) if usable else None
-    store = _opened(seen, parts, "store", parts.store, deep) if usable else None
-    made = seen.attempt("index", parts.index) if log is not None else None
-    held = None if made is None else _opened(seen, parts, "index", lambda: made, deep)
+    log = _opened(seen, parts, "log", parts.log, deep, servers) if usable else None
+    store = _opened(seen, parts, "store", parts.store, deep, servers) if usable else None
+    can_be_seen = log is not None or "index" in servers
+    made = seen.attempt("index", parts.index) if can_be_seen else None
+    held = None if made is None else _opened(seen, parts, "index", lambda: made, deep, servers)
     log = None if _is_away(seen, "log", settings.log.kind) else log
     store = None if _is_away(seen, "store", settings.store.kind) else store
     index = None if _is_away(seen, "index", settings.index.kind) else made
+    seen.skip(settings)
     if index is not None and held is not None:
         seen.extend("model", lambda: _model(settings, parts.identity, index))
         if log is not None and store is not None:
@@ -90,13 +106,38 @@ def diagnose(settings: Settings, parts: Parts, *, now: int, deep: bool = False) 
         seen.extend("dead letters", lambda: [_dead_letters(log)])
     if log is not None and store is not None:
         _projections(seen, settings, log, store, index, now)
-    seen.extend("cache", lambda: [] if (cache := parts.cache()) is None else cache.health())
-    seen.extend("embedder", lambda: _embedder(parts.embedder()))
+    seen.extend("cache", lambda: servers("cache"))
+    seen.extend("embedder", lambda: servers("embedder"))
     seen.extend("schema", lambda: [_schema(settings)])
     if settings.registry.kind == "confluent_http":
-        seen.extend("registry", lambda: schema_setup.findings(parts.registry(), settings))
+        seen.extend("registry", lambda: servers("registry"))
     seen.extend("libraries", lambda: [_libraries(settings)])
-    return report(seen.findings)
+    return report(_one_for_what_was_never_made(seen.findings))
+
+
+def _server_looks(settings: Settings, parts: Parts, deep: bool) -> dict[str, Callable[[], list[Finding]]]:
+    looks: dict[str, Callable[[], list[Finding]]] = {
+        "cache": lambda: [] if (cache := parts.cache()) is None else cache.health(),
+        "embedder": lambda: _embedder(parts.embedder()),
+    }
+    if settings.registry.kind == "confluent_http":
+        looks["registry"] = lambda: schema_setup.findings(parts.registry(), settings)
+    if settings.log.kind == "kafka":
+        looks["log"] = lambda: parts.log().health(deep=deep)
+    if settings.store.kind == "postgres":
+        looks["store"] = lambda: parts.store().health(deep=deep)
+    if settings.index.kind == "qdrant":
+        looks["index"] = lambda: parts.index().health(deep=deep)
+    return looks
+
+
+def _one_for_what_was_never_made(findings: list[Finding]) -> list[Finding]:
+    """Before `soma init` everything is missing, and everything that looks at it fails: that is one finding."""
+    unmade = [finding for finding in findings if finding.hint == RUN_INIT]
+    if not any(finding.check == "topics" for finding in unmade):
+        return findings
+    left = [finding for finding in findings if finding.hint != RUN_INIT and RUN_INIT not in finding.message]
+    return [*left, Finding("init", "error", "; ".join(finding.message for finding in unmade), RUN_INIT)]
 
 
 def report(findings: list[Finding]) -> DoctorReport:
@@ -109,6 +150,17 @@ class _Findings:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self.away: set[str] = set()
+
+    def skip(self, settings: Settings) -> None:
+        """Tell which checks are left out because a server is away."""
+        kinds = {"log": settings.log.kind, "store": settings.store.kind, "index": settings.index.kind}
+        away = [part for part, kind in kinds.items() if part in self.away and kind in _SERVERS]
+        copies = COPIES if settings.log.kind == "kafka" else ()
+        for check, needs in (*_NEEDED_BY.items(), *((name, ("log", "store")) for name in copies)):
+            if missing := [f"the {part} ({_SERVERS[kinds[part]]})" for part in needs if part in away]:
+                verb = "is" if len(missing) == 1 else "are"
+                message = f"not checked: {' and '.join(missing)} {verb} away"
+                self.findings.append(Finding(check, "warning", message))
 
     def extend(self, check: str, look: Callable[[], list[Finding]]) -> list[Finding] | None:
         found = self.attempt(check, look)
@@ -126,7 +178,9 @@ class _Findings:
         return None
 
 
-def _opened(seen: _Findings, parts: Parts, check: str, open: Callable[[], P], deep: bool) -> P | None:
+def _opened(
+    seen: _Findings, parts: Parts, check: str, open: Callable[[], P], deep: bool, servers: AtOnce[list[Finding]]
+) -> P | None:
     """The part, looked at; None where it was not made yet, or can't be opened or read."""
     if "folder" in parts.missing and check in parts.missing:
         return None
@@ -138,7 +192,11 @@ def _opened(seen: _Findings, parts: Parts, check: str, open: Callable[[], P], de
         seen.findings.append(Finding(check, "ok", f"not made yet; {_MADE_BY[check]} makes it"))
         return None
     part = seen.attempt(check, open)
-    found = None if part is None else seen.extend(check, lambda: part.health(deep=deep))
+    found = (
+        None
+        if part is None
+        else seen.extend(check, lambda: servers(check) if check in servers else part.health(deep=deep))
+    )
     if found is None or [finding.status for finding in found] == ["error"]:
         seen.away.add(check)
     return None if found is None else part
@@ -146,7 +204,7 @@ def _opened(seen: _Findings, parts: Parts, check: str, open: Callable[[], P], de
 
 def _is_away(seen: _Findings, check: str, kind: str) -> bool:
     """Whether a server could not be asked: checks that need it would only say so again, each after a while."""
-    return kind in ("kafka", "postgres", "qdrant") and check in seen.away
+    return kind in _SERVERS and check in seen.away
 
 
 def _projections(

@@ -11,7 +11,7 @@ from soma_cli.core.adapters.event_log.kafka_cluster import TOPICS, KafkaCluster
 from soma_cli.core.adapters.event_log.kafka_topics import differences
 from soma_cli.core.errors import ConfigurationError, SomaError
 from soma_cli.core.record import EVENTS_TOPIC
-from soma_cli.core.results import Finding
+from soma_cli.core.results import RUN_INIT, Finding
 
 _NEEDED = {AclOperation.READ: "Read", AclOperation.WRITE: "Write", AclOperation.DESCRIBE: "Describe"}
 _OPEN_S = 3.0
@@ -42,9 +42,15 @@ def _brokers(cluster: KafkaCluster) -> Finding:
 
 def _topics(cluster: KafkaCluster) -> Iterator[Finding]:
     existing = cluster.existing()
+    if not existing:
+        servers = cluster.client.servers
+        yield Finding(
+            "topics", "error", f"none of soma's topics is at {servers}, or this user may not see them", RUN_INIT
+        )
+        return
     for topic in TOPICS:
         if topic not in existing:
-            yield Finding(f"topic {topic}", "error", "it is not there, or this user may not see it", "run `soma init`")
+            yield Finding(f"topic {topic}", "error", "it is not there, or this user may not see it", RUN_INIT)
     yield from _policies(cluster, existing)
     for topic, description in cluster.describe(existing, rights=True).items():
         yield from _replicas(topic, description, cluster.client.servers)
