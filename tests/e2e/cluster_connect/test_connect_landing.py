@@ -20,6 +20,8 @@ from tests.e2e.cluster_connect.same_as_kv import check_same_as_kv
 from tests.e2e.conftest import wait_until
 
 EVENTS = 5000
+NEVER_S = 3600.0
+"""So that nothing is read from the log because Connect takes its time."""
 
 
 def test_a_row_is_there_within_5_s_of_store(landed: Landed) -> None:
@@ -39,6 +41,7 @@ def test_a_row_is_there_within_5_s_of_store(landed: Landed) -> None:
 
 
 def test_duplicates_updates_deletes_and_disorder_end_as_with_kv(landed: Landed) -> None:
+    landed.choose(connect__stall_s=NEVER_S)
     with landed.library() as system:
         append(system, Stream(7), EVENTS)
         landed.run_to_end("landing")
@@ -76,7 +79,7 @@ def test_records_that_are_no_events_reach_the_dead_letters_as_with_kv(landed: La
 def test_what_connect_cannot_land_is_in_its_dead_letters_with_the_context_and_applied_all_the_same(
     landed: Landed,
 ) -> None:
-    landed.choose(connect__stall_s=3600.0)  # so that it is Connect that passes the record
+    landed.choose(connect__stall_s=NEVER_S)
     events = [_event(new_id()) for _ in range(3)]
     reserved = (("soma-landing-key", b"a name that the landing itself uses"),)
     with landed.library() as system:
