@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import jsonschema_rs
@@ -182,3 +183,45 @@ def test_what_cannot_be_put_together(files: dict[str, Any], code: str, words: st
     assert raised.value.code == code
     assert words in raised.value.message
     assert raised.value.hint
+
+
+# --- large ones ---
+
+
+def took_s(call: Any) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def test_a_long_chain_of_references_takes_no_time() -> None:
+    chain = {f"d{n}": {"$ref": f"#/definitions/d{n + 1}"} for n in range(5000)}
+    schema = {"allOf": [{"$ref": "#/definitions/d0"}], "definitions": {**chain, "d5000": {"type": "string"}}}
+    assert took_s(lambda: bundled(a=schema)) < 2
+
+
+def test_many_names_take_no_time() -> None:
+    named = {f"d{n}": {"$id": f"#d{n}", "type": "string"} for n in range(2000)}
+    schema = {"allOf": [{"$ref": f"#d{n}"} for n in range(2000)], "definitions": named}
+    assert took_s(lambda: bundled(a=schema)) < 2
+
+
+def test_a_long_circle_is_shown_in_short() -> None:
+    circle = {f"d{n}": {"$ref": f"#/definitions/d{(n + 1) % 3000}"} for n in range(3000)}
+    with pytest.raises(InputRejected, match="circle") as refused:
+        bundled(a={"definitions": circle})
+    assert len(refused.value.message) < 500
+
+
+def test_what_has_no_end_is_refused() -> None:
+    """Each address leads to the next one."""
+    with pytest.raises(InputRejected, match="more than 1,000 files"):
+        bundle("0.json", lambda path: {"$ref": f"{int(path.removesuffix('.json')) + 1}.json"})
+
+
+def test_too_many_parts_in_great_depth_are_refused() -> None:
+    schema: Any = {"properties": {f"p{n}": {} for n in range(20_000)}}
+    for _ in range(99):
+        schema = {"not": schema}
+    with pytest.raises(InputRejected, match="too many parts"):
+        bundled(a={"allOf": [schema], "$ref": "#name"})

@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import copy
 import posixpath
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from soma_cli.core.errors import InputRejected, NotFound
+from soma_cli.core.operations.schema_places import Place, Tokens, at, children, named_places, pointed
 from soma_cli.core.serialization import json_pointer
 
 Read = Callable[[str], Any]
 """The JSON of a file, or of an address. Raises NotFound."""
 
-_SCHEMA = ("additionalItems", "additionalProperties", "contains", "else", "if", "not", "propertyNames", "then")
-_LISTS = ("allOf", "anyOf", "oneOf")
-_MAPS = ("$defs", "definitions", "dependencies", "patternProperties", "properties")
-
-
-class Place(NamedTuple):
-    """A sub-schema: the file or address of its document, and the tokens of the pointer to it."""
-
-    document: str
-    tokens: tuple[str, ...]
+_FILES = 1000
+"""That one schema may consist of; an address could lead to the next one for ever."""
+_STEPS = 2_000_000
+"""From the top of the documents to their sub-schemas, together; the largest schemas in use need a tenth of it."""
+_SHOWN = 10
+"""Of a circle's places."""
 
 
 def is_remote(document: str) -> bool:
@@ -47,20 +44,25 @@ def bundle(root: str, read: Read, shown: Callable[[str], str] = str) -> Any:
 
 
 class _Search:
-    """Every sub-schema of every file that is referred to, and where each reference leads."""
+    """Every sub-schema of every file that is referred to, and where each reference leads. What it takes grows with the
+    size of the files, and is bounded."""
 
     def __init__(self, root: str, read: Read, shown: Callable[[str], str]) -> None:
         self._root, self._read, self._shown = root, read, shown
-        self.documents: dict[str, Any] = {root: read(root)}
+        self._keys: dict[str, str] = {}
+        self._named_places: dict[str, dict[str, Tokens]] = {}
+        self._steps = 0
+        self.documents: dict[str, Any] = {}
         self.references: dict[Place, Place] = {}
         self.seen: set[Place] = set()
         self.stands_alone = True
+        self._add(root)
 
     def run(self) -> None:
         waiting = [Place(self._root, ())]
         while waiting:
             place = waiting.pop()
-            schema = _at(self.documents[place.document], place.tokens)
+            schema = at(self.documents[place.document], place.tokens)
             if place in self.seen or not isinstance(schema, dict):
                 continue
             self.seen.add(place)
@@ -68,7 +70,26 @@ class _Search:
                 self.references[place] = target = self._target(place, schema["$ref"])
                 waiting += [target, Place(target.document, ())]  # the whole file comes along
             # Also beside a reference, where it says nothing: the validator looks whether references lead somewhere.
-            waiting += [Place(place.document, place.tokens + more) for more in _children(schema)]
+            for more in children(schema):
+                self._count(place.tokens)
+                waiting.append(Place(place.document, place.tokens + more))
+
+    def _add(self, document: str) -> None:
+        """Read a document; others may call it by its `$id`."""
+        if len(self.documents) >= _FILES:
+            raise self._too_much(f"refers to more than {_FILES:,} files")
+        read = self.documents[document] = self._read(document)
+        if isinstance(read, dict):
+            self._keys.setdefault(str(read.get("$id", "")).rstrip("#"), document)
+
+    def _count(self, tokens: Tokens) -> None:
+        self._steps += len(tokens) + 1
+        if self._steps > _STEPS:
+            raise self._too_much("has too many parts, or they are nested too deep")
+
+    def _too_much(self, what: str) -> InputRejected:
+        shown = self.named(Place(self._root, ()))
+        return InputRejected(f"{shown} {what}", hint="check that it is the schema, not data", code="too_large")
 
     def named(self, place: Place) -> str:
         shown = self._shown(place.document)
@@ -76,17 +97,26 @@ class _Search:
 
     def refuse_circles(self) -> None:
         """A reference to a reference and so on, back to the first, says nothing."""
+        fine: set[Place] = set()
         for start in self.references:
-            way = [start]
-            while (after := self.references.get(way[-1])) is not None:
-                if after in way:
-                    circle = " -> ".join(map(self.named, [*way[way.index(after) :], after]))
-                    raise InputRejected(
-                        f"references lead in a circle, and none of them to a schema: {circle}",
-                        hint="let one of them say what it accepts",
-                        code="ref_circle",
-                    )
-                way.append(after)
+            way: dict[Place, None] = {}
+            place: Place | None = start
+            while place is not None and place not in fine:
+                if place in way:
+                    raise self._circle([*way], place)
+                way[place] = None
+                place = self.references.get(place)
+            fine.update(way)
+
+    def _circle(self, way: list[Place], back: Place) -> InputRejected:
+        circle = [*way[way.index(back) :], back]
+        if len(circle) > _SHOWN:
+            circle = [*circle[: _SHOWN - 1], back]
+        return InputRejected(
+            f"references lead in a circle, and none of them to a schema: {' -> '.join(map(self.named, circle))}",
+            hint="let one of them say what it accepts",
+            code="ref_circle",
+        )
 
     def _target(self, place: Place, reference: str) -> Place:
         address, _, fragment = reference.partition("#")
@@ -94,21 +124,30 @@ class _Search:
         document = self._document(place, reference, address)
         if document not in self.documents:
             try:
-                self.documents[document] = self._read(document)
+                self._add(document)
             except NotFound as error:
                 raise self._nowhere(place, reference, error.message) from error
-        tokens = _tokens(self.documents[document], unquote(fragment))
+        tokens = self._tokens(document, unquote(fragment))
         if tokens is None:
             raise self._nowhere(place, reference, f"{self._shown(document)} has nothing there")
         return Place(document, tokens)
+
+    def _tokens(self, document: str, fragment: str) -> Tokens | None:
+        """Where a fragment leads: a JSON pointer, or the name that a sub-schema's `$id` gives it."""
+        if not fragment:
+            return ()
+        if fragment.startswith("/"):
+            return pointed(self.documents[document], fragment)
+        if document not in self._named_places:
+            self._named_places[document] = named_places(self.documents[document], self._count)
+        return self._named_places[document].get(f"#{fragment}")
 
     def _document(self, place: Place, reference: str, address: str) -> str:
         """The key of the document that a reference leads to."""
         if not address:
             return place.document
-        for key, document in self.documents.items():
-            if isinstance(document, dict) and str(document.get("$id", "")).rstrip("#") == address:
-                return key
+        if address in self._keys:
+            return self._keys[address]
         parts = urlsplit(address)
         if is_remote(place.document) or is_remote(address):
             return urljoin(place.document, address) if is_remote(place.document) else address
@@ -124,59 +163,6 @@ class _Search:
         )
 
 
-def _children(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Tokens of the sub-schemas that stand right below."""
-    for keyword in _SCHEMA:
-        if keyword in schema:
-            yield (keyword,)
-    for keyword in (*_LISTS, "items"):
-        if isinstance(schema.get(keyword), list):
-            yield from ((keyword, str(index)) for index in range(len(schema[keyword])))
-    if isinstance(schema.get("items"), dict):
-        yield ("items",)
-    for keyword in _MAPS:
-        if isinstance(schema.get(keyword), dict):
-            yield from ((keyword, name) for name in schema[keyword])
-
-
-def _at(document: Any, tokens: tuple[str, ...]) -> Any:
-    """The value at a pointer. Raises LookupError where there is none."""
-    for token in tokens:
-        if isinstance(document, list):
-            if not (token.isascii() and token.isdigit()):
-                raise LookupError(token)
-            document = document[int(token)]
-        elif isinstance(document, dict):
-            document = document[token]
-        else:
-            raise LookupError(token)
-    return document
-
-
-def _tokens(document: Any, fragment: str) -> tuple[str, ...] | None:
-    """Where a fragment leads: a JSON pointer, or the name that a sub-schema's `$id` gives it."""
-    if not fragment:
-        return ()
-    if not fragment.startswith("/"):
-        return next((tokens for tokens, schema in _schemas(document) if schema.get("$id") == f"#{fragment}"), None)
-    tokens = tuple(token.replace("~1", "/").replace("~0", "~") for token in fragment[1:].split("/"))
-    try:
-        _at(document, tokens)
-    except LookupError:
-        return None
-    return tokens
-
-
-def _schemas(document: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    waiting: list[tuple[str, ...]] = [()]
-    while waiting:
-        tokens = waiting.pop()
-        schema = _at(document, tokens)
-        if isinstance(schema, dict):
-            yield tokens, schema
-            waiting += [tokens + more for more in _children(schema)]
-
-
 def _joined(root: str, found: _Search) -> Any:
     documents = {key: copy.deepcopy(document) for key, document in found.documents.items()}
     definitions = documents[root].get("definitions", {})
@@ -184,16 +170,16 @@ def _joined(root: str, found: _Search) -> Any:
         raise InputRejected(
             f"definitions of {found.named(Place(root, ()))} is no object", hint="mend the schema", code="not_a_schema"
         )
-    names: dict[str, tuple[str, ...]] = {root: (), **_names(root, documents, set(definitions))}
+    names: dict[str, Tokens] = {root: (), **_names(root, documents, set(definitions))}
     for place in found.seen:
-        schema = _at(documents[place.document], place.tokens)
+        schema = at(documents[place.document], place.tokens)
         _refuse_inner_id(found.named(place), place, schema)
         if place.document != root:
             schema.pop("$id", None)
             schema.pop("$schema", None)
     for place, target in found.references.items():
         pointer = json_pointer((*names[target.document], *target.tokens))
-        _at(documents[place.document], place.tokens)["$ref"] = f"#{quote(pointer, safe='/~!$&()*+,;=:@')}"
+        at(documents[place.document], place.tokens)["$ref"] = f"#{quote(pointer, safe='/~!$&()*+,;=:@')}"
     if len(documents) > 1:
         documents[root]["definitions"] = {
             **definitions,
@@ -202,9 +188,9 @@ def _joined(root: str, found: _Search) -> Any:
     return documents[root]
 
 
-def _names(root: str, documents: dict[str, Any], taken: set[str]) -> dict[str, tuple[str, ...]]:
+def _names(root: str, documents: dict[str, Any], taken: set[str]) -> dict[str, Tokens]:
     """Where each other document goes: below `definitions`, by its file's name."""
-    names: dict[str, tuple[str, ...]] = {}
+    names: dict[str, Tokens] = {}
     for key in sorted(set(documents) - {root}):
         stem = posixpath.basename(urlsplit(key).path if is_remote(key) else key).removesuffix(".json") or "schema"
         name = next(
