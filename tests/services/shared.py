@@ -28,7 +28,7 @@ _known: dict[str, str] = {}
 
 
 def shared_address(server: str) -> str:
-    """The address of the run's "kafka", "connect", "postgres", "redis", "qdrant" or "registry"; without, the test ends."""
+    """The address of the run's server: kafka, connect, postgres, redis, qdrant or registry; without, the test ends."""
     if server not in _known:
         _known[server] = _address(server, run_folder(_controller()))
     return _known[server]
