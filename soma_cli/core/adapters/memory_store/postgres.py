@@ -20,7 +20,8 @@ from soma_cli.core.adapters.memory_store.postgres_health import store_health
 from soma_cli.core.adapters.memory_store.postgres_migrations import check_schema, migrate
 from soma_cli.core.adapters.memory_store.postgres_rows import ids_array, journal_entry, keys_arrays, state_of
 from soma_cli.core.adapters.memory_store.postgres_shadow import PostgresStoreShadow
-from soma_cli.core.adapters.memory_store.postgres_tables import Tables, log_replaced
+from soma_cli.core.adapters.memory_store.postgres_tables import Tables
+from soma_cli.core.adapters.memory_store.store_rules import log_replaced
 from soma_cli.core.errors import SomaError
 from soma_cli.core.event import is_canonical_uuid, version_of
 from soma_cli.core.memory import EventKey, MemoryState, Outcome

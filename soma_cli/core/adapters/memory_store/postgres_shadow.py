@@ -18,11 +18,11 @@ from soma_cli.core.adapters.memory_store.postgres_connections import Connections
 from soma_cli.core.adapters.memory_store.postgres_errors import translated
 from soma_cli.core.adapters.memory_store.postgres_rows import journal_entry, state_columns
 from soma_cli.core.adapters.memory_store.postgres_tables import Tables
+from soma_cli.core.adapters.memory_store.store_rules import folded
 from soma_cli.core.errors import ServiceUnavailable
-from soma_cli.core.event import event_of, version_of
-from soma_cli.core.memory import MemoryState, fold
-from soma_cli.core.ports import Applied, Batch, Difference, JournalEntry
-from soma_cli.core.serialization import deserialize
+from soma_cli.core.event import version_of
+from soma_cli.core.memory import MemoryState
+from soma_cli.core.ports import Applied, Batch, Difference
 
 _TABLES = ("positions", "memories", "memory_events")
 _NEEDED_AT_ONCE = ("positions_pkey", "memories_pkey", "memory_events_first")
@@ -150,7 +150,7 @@ class PostgresStoreShadow:
         self._session.execute(self._made["keep_positions"], (self._topic_id,))
         with self._session.cursor(name="applied", binary=True) as rows:
             rows.execute(self._made["applied"])
-            states = (_folded(entries) for _, entries in groupby(map(journal_entry, rows), attrgetter("id")))
+            states = (folded(entries) for _, entries in groupby(map(journal_entry, rows), attrgetter("id")))
             for chunk in _chunks(states):
                 self._session.execute(self._made["upsert_memories"], state_columns(chunk))
 
@@ -189,17 +189,6 @@ class PostgresStoreShadow:
             self._session.execute(f"ALTER TABLE {prefix}{table} RENAME TO {table}".encode())
         for name in names:
             self._session.execute(f'ALTER INDEX IF EXISTS "{prefix}{name}" RENAME TO "{name}"'.encode())
-
-
-def _folded(applied: Iterable[JournalEntry]) -> MemoryState:
-    """The state that the applied events of one memory made."""
-    state: MemoryState | None = None
-    for entry in applied:
-        assert entry.event is not None
-        event = event_of(deserialize(entry.event), entry.event)
-        _, _, state = fold(state, event, version=entry.version, appended_at=entry.appended_at)
-    assert state is not None
-    return state
 
 
 def _chunks(states: Iterable[MemoryState]) -> Iterator[list[MemoryState]]:

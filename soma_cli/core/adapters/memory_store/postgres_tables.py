@@ -21,12 +21,11 @@ from soma_cli.core.adapters.memory_store.postgres_rows import (
     state_columns,
     state_of,
 )
+from soma_cli.core.adapters.memory_store.store_rules import log_replaced, not_passed
 from soma_cli.core.adapters.named_queries import named_queries
-from soma_cli.core.errors import LogReplaced
 from soma_cli.core.instants import now_us
 from soma_cli.core.memory import Decision, EventKey, MemoryState, Outcome, decide
 from soma_cli.core.ports import Applied, Batch, EntryRun, PositionMismatch
-from soma_cli.core.record import EVENTS_TOPIC
 
 SQL = Path(__file__).parent / "sql" / "postgres"
 
@@ -63,7 +62,7 @@ class Tables:
     def apply(self, session: Session, batch: Batch) -> Applied:
         with session.pipeline() as pipeline, session.transaction():
             known = self._known(session, pipeline, batch)
-            runs = [_fresh(run, known.positions.get(run.partition, 0)) for run in batch.runs]
+            runs = [not_passed(run, known.positions.get(run.partition, 0)) for run in batch.runs]
             decisions = [
                 decision
                 for run in runs
@@ -125,24 +124,7 @@ class Tables:
                 raise PositionMismatch("another worker moved the stored position meanwhile", run.partition, run.start)
 
 
-def _fresh(run: EntryRun, stored: int) -> EntryRun:
-    """What of the run was not passed before, from the stored position on."""
-    if run.start > stored:
-        message = f"the run of partition {run.partition} starts at {run.start}, but the stored position is {stored}"
-        raise PositionMismatch(message, run.partition, stored)
-    entries = [entry for entry in run.entries if entry.record.offset >= stored]
-    return EntryRun(run.partition, stored, max(stored, run.end), entries)
-
-
 def _epoch(row: tuple[Any, ...] | None, topic_id: str) -> int:
     if not row:
         raise log_replaced(topic_id)
     return int(row[0])
-
-
-def log_replaced(topic_id: str) -> LogReplaced:
-    return LogReplaced(
-        f"the log's {EVENTS_TOPIC} (topic id {topic_id}) is not the one that this store was made from",
-        hint="put the right log back; or, if the log was replaced on purpose, run `soma init --new-epoch`",
-        details={"topic_id": topic_id},
-    )

@@ -19,9 +19,9 @@ from soma_cli.core.adapters.memory_store.sqlite_tables import (
     Tables,
     journal_entries,
     journal_seq,
-    log_replaced,
     state_of,
 )
+from soma_cli.core.adapters.memory_store.store_rules import log_replaced
 from soma_cli.core.adapters.sqlite import Database
 from soma_cli.core.adapters.sqlite_health import database_health, is_held
 from soma_cli.core.event import version_of

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -17,12 +17,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from soma_cli.core.adapters.memory_store.sqlite_tables import Tables, journal_entry, row_of
+from soma_cli.core.adapters.memory_store.store_rules import folded
 from soma_cli.core.adapters.sqlite import Database
 from soma_cli.core.errors import ServiceUnavailable
-from soma_cli.core.event import event_of, version_of
-from soma_cli.core.memory import MemoryState, fold
-from soma_cli.core.ports import Applied, Batch, Difference, JournalEntry
-from soma_cli.core.serialization import deserialize
+from soma_cli.core.event import version_of
+from soma_cli.core.ports import Applied, Batch, Difference
 
 _TABLES = ("positions", "memories", "memory_events")
 _EXAMPLES = 10
@@ -99,7 +98,7 @@ class SqliteStoreShadow:
         connection.execute(self._made["keep_positions"], (self._topic_id,))
         applied = map(journal_entry, connection.execute(self._made["applied"]))
         for _, entries in groupby(applied, attrgetter("id")):
-            connection.execute(self._made["upsert_memory"], row_of(_folded(entries)))
+            connection.execute(self._made["upsert_memory"], row_of(folded(entries)))
 
     def _difference(self, connection: sqlite3.Connection) -> Difference:
         counts, examples = {}, {}
@@ -109,17 +108,6 @@ class SqliteStoreShadow:
         compared = connection.execute(self._made["compared"]).fetchone()[0]
         journal = connection.execute(self._made["journal_different"], (self._topic_id,)).fetchone()[0]
         return Difference(compared, counts["missing"], counts["extra"], counts["different"], journal, examples)
-
-
-def _folded(applied: Iterable[JournalEntry]) -> MemoryState:
-    """The state that the applied events of one memory made."""
-    state: MemoryState | None = None
-    for entry in applied:
-        assert entry.event is not None
-        event = event_of(deserialize(entry.event), entry.event)
-        _, _, state = fold(state, event, version=entry.version, appended_at=entry.appended_at)
-    assert state is not None
-    return state
 
 
 def _renamed(sql: str, kind: str, name: str, table: str, prefix: str) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import orjson
 
+from soma_cli.core.adapters.memory_store.store_rules import log_replaced, not_passed
 from soma_cli.core.adapters.named_queries import named_queries
-from soma_cli.core.errors import LogReplaced, NotJson, ValueRefused
+from soma_cli.core.errors import NotJson, ValueRefused
 from soma_cli.core.event import is_canonical_uuid, offset_of
 from soma_cli.core.instants import now_us
 from soma_cli.core.memory import Decision, EventKey, MemoryState, Outcome, decide
@@ -50,7 +51,7 @@ class Tables:
     def apply(self, connection: sqlite3.Connection, batch: Batch) -> Applied:
         epoch = self.epoch(connection, batch.topic_id)
         positions = self.positions(connection, batch.topic_id)
-        fresh = [_fresh(run, positions.get(run.partition, 0)) for run in batch.runs]
+        fresh = [not_passed(run, positions.get(run.partition, 0)) for run in batch.runs]
         redelivered = sum(len(run.entries) for run in batch.runs) - sum(len(run.entries) for run in fresh)
         events = [entry.event for run in fresh for entry in run.entries if entry.event is not None]
         states = self.states(connection, {event.id for event in events})
@@ -86,23 +87,6 @@ class Tables:
         row = (topic_id, run.partition, run.end, run.start)
         if connection.execute(self["store_position"], row).rowcount != 1:
             raise PositionMismatch("another worker moved the stored position meanwhile", run.partition, run.start)
-
-
-def _fresh(run: EntryRun, stored: int) -> EntryRun:
-    """What of the run was not passed before, from the stored position on."""
-    if run.start > stored:
-        message = f"the run of partition {run.partition} starts at {run.start}, but the stored position is {stored}"
-        raise PositionMismatch(message, run.partition, stored)
-    entries = [entry for entry in run.entries if entry.record.offset >= stored]
-    return EntryRun(run.partition, stored, max(stored, run.end), entries)
-
-
-def log_replaced(topic_id: str) -> LogReplaced:
-    return LogReplaced(
-        f"the log's {EVENTS_TOPIC} (topic id {topic_id}) is not the one that this store was made from",
-        hint="put the right log back; or, if the log was replaced on purpose, run `soma init --new-epoch`",
-        details={"topic_id": topic_id},
-    )
 
 
 def row_of(state: MemoryState) -> tuple[object, ...]:
