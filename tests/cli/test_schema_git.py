@@ -207,7 +207,73 @@ def test_a_file_of_the_revision_that_is_no_schema_is_named(repository: Repositor
     assert "HEAD:schemas/person.json: " in result.stderr
 
 
-def test_a_link_of_the_revision_is_no_schema(repository: Repository) -> None:
-    (repository.path / "schemas/link.json").symlink_to("person.json")
+def test_links_are_followed_within_the_revision(repository: Repository) -> None:
+    write(repository.path / "shared/link.json", PERSON)
+    (repository.path / "schemas/link.json").symlink_to("../shared/link.json")
     repository.commit()
-    assert soma("schema", "check", "person", "--against", "git:HEAD").exit_code == 0
+    assert report("schema", "check", "link", "--against", "git:HEAD")["subjects"][0]["change"] == "same"
+    write(repository.path / "shared/link.json", WITH_EMAIL)
+    result = soma("schema", "check", "link", "--against", "git:HEAD")
+    assert result.exit_code == 7
+    assert "link  BACKWARD  breaks HEAD" in result.stdout
+
+
+def test_references_lead_to_links_too(repository: Repository) -> None:
+    write(repository.path / "shared/name.json", {"type": "string"})
+    (repository.path / "common").symlink_to("shared")
+    write(repository.path / "schemas/person.json", record(name_={"$ref": "../common/name.json"}))
+    repository.commit()
+    write(repository.path / "shared/name.json", {"type": "integer"})
+    assert soma("schema", "check", "--against", "git:HEAD").exit_code == 7
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [("{outside}", "leads out of the repository"), ("nowhere.json", "to no file"), ("link.json", "to no file")],
+)
+def test_a_link_that_leads_to_nothing_in_the_revision_is_refused(
+    repository: Repository, tmp_path: Path, target: str, words: str
+) -> None:
+    outside = write(tmp_path / "outside.json", PERSON)
+    (repository.path / "schemas/link.json").symlink_to(target.format(outside=outside))
+    repository.commit()
+    (repository.path / "schemas/link.json").unlink()
+    write(repository.path / "schemas/link.json", WITH_EMAIL)
+    result = soma("schema", "check", "--against", "git:HEAD")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert "HEAD:schemas/link.json is, or lies below, a symbolic link that" in result.stderr
+    assert words in result.stderr
+
+
+def test_versions_below_a_link_are_refused(repository: Repository) -> None:
+    """A tree does not tell which files they are."""
+    (repository.path / "schemas/versions").rename(repository.path / "released")
+    (repository.path / "schemas/versions").symlink_to("../released")
+    repository.commit()
+    result = soma("schema", "check", "--against", "git:HEAD")
+    assert result.exit_code == 5
+    assert "HEAD:schemas/versions is a symbolic link" in result.stderr
+
+
+def test_of_a_partial_clone_only_the_schemas_are_fetched(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        write(repository.path / f"schemas/other/{number}.json", str(number))
+        write(repository.path / f"source/{number}.py", str(number))
+    repository.commit()
+    repository.git("config", "uploadpack.allowFilter", "true")
+    clone = Repository(tmp_path / "clone")
+    clone.git("remote", "add", "origin", f"file://{repository.path}")
+    clone.git("config", "remote.origin.promisor", "true")
+    clone.git("config", "remote.origin.partialclonefilter", "blob:none")
+    clone.git("fetch", "-q", "--filter=blob:none", "origin", "main")
+    folder_of(clone.path / "schemas", person=WITH_EMAIL)
+    monkeypatch.chdir(clone.path)
+    before = missing(clone)
+    assert soma("schema", "check", "--against", "git:FETCH_HEAD").exit_code == 7
+    assert before - missing(clone) == 1  # working and released version are the same blob
+
+
+def missing(clone: Repository) -> int:
+    return clone.git("rev-list", "--objects", "--missing=print", "FETCH_HEAD").stdout.count("?")

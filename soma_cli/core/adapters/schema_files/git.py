@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from soma_cli.core.adapters.schema_files.folder import too_large
@@ -12,6 +14,9 @@ from soma_cli.core.errors import ConfigurationError, InputRejected, NotFound, Us
 from soma_cli.core.ports.schema_files import MAX_SCHEMA_BYTES
 
 _HEAD = "HEAD"
+_LINK = "120000"
+_VERSIONS = re.compile(r"versions(/[^/]+)?")
+"""The folders that released versions lie in."""
 _LOCAL = frozenset(
     {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
 )
@@ -30,23 +35,20 @@ class RevisionFiles:
         self._folder = folder.resolve()
         self._prefix = self._ask("rev-parse", "--show-prefix").strip().rstrip("/")
         self._commit = self._resolved(revision)
-        self._blobs: dict[str, tuple[str, int]] | None = None
+        self._listed: list[str] | None = None
 
     @property
     def label(self) -> str:
         return f"git:{self._revision}"
 
     def paths(self) -> list[str]:
-        below = self._prefix and f"{self._prefix}/"
-        inside = (path.removeprefix(below) for path in self._tree() if path.startswith(below))
-        return sorted(path for path in inside if path.endswith(".json"))
+        if self._listed is None:
+            self._listed = sorted(path for path in self._tree() if path.endswith(".json"))
+        return self._listed
 
     def read(self, path: str) -> bytes:
         shown = self.shown(path)
-        found = self._tree().get(posixpath.normpath(posixpath.join(self._prefix, path)))
-        if found is None:
-            raise NotFound(f"there is no file {shown}", hint="check the path", code="no_such_file")
-        blob, size = found
+        blob, size = self._found(posixpath.normpath(posixpath.join(self._prefix, path)), shown)
         if size > MAX_SCHEMA_BYTES:
             raise too_large(shown)
         return self._run("cat-file", "blob", blob)
@@ -54,17 +56,38 @@ class RevisionFiles:
     def shown(self, path: str) -> str:
         return f"{self._revision}:{posixpath.normpath(posixpath.join(self._prefix, path))}"
 
-    def _tree(self) -> dict[str, tuple[str, int]]:
-        """Object and size of each file of the revision, by its path from the top: references may lead anywhere."""
-        if self._blobs is None:
-            listed = "" if self._commit is None else self._ask("ls-tree", "-r", "-z", "-l", "--full-tree", self._commit)
-            self._blobs = {}
-            for entry in filter(None, listed.split("\0")):
-                about, path = entry.split("\t", 1)
-                mode, kind, blob, size = about.split()
-                if kind == "blob" and mode != "120000":
-                    self._blobs[path] = blob, int(size)
-        return self._blobs
+    def _tree(self) -> Iterator[str]:
+        """The files of the folder, in a revision. Only trees are read: a partial clone has no more."""
+        if self._commit is None:
+            return
+        below = f"{self._prefix}/" if self._prefix else ""
+        options = ("ls-tree", "-r", "-z", "--full-tree", self._commit)
+        for entry in filter(None, self._ask(*options, *([below] if below else [])).split("\0")):
+            about, path = entry.split("\t", 1)
+            mode, kind, _ = about.split()
+            inside = path.removeprefix(below)
+            if mode == _LINK and _VERSIONS.fullmatch(inside):
+                raise _link(self.shown(inside), "is a symbolic link, and what is below it is not known")
+            if kind == "blob":
+                yield inside
+
+    def _found(self, path: str, shown: str) -> tuple[str, int]:
+        """Object and size of a file anywhere in the revision. Symbolic links are followed within it."""
+        missing = NotFound(f"there is no file {shown}", hint="check the path", code="no_such_file")
+        if self._commit is None or path.startswith("../") or "\n" in path:
+            raise missing
+        said = self._run("cat-file", "--batch-check", "--follow-symlinks", stdin=f"{self._commit}:{path}\n")
+        first, *more = said.decode(errors="replace").splitlines()
+        if first.startswith("symlink "):
+            raise _link(shown, f"is, or lies below, a symbolic link that leads out of the repository, to {more[0]}")
+        if first.startswith(("dangling ", "loop ", "notdir ")):
+            raise _link(shown, "is, or lies below, a symbolic link that leads to no file")
+        if first.endswith(" missing"):
+            raise missing
+        blob, kind, size = first.split()
+        if kind != "blob":
+            raise missing
+        return blob, int(size)
 
     def _resolved(self, revision: str) -> str | None:
         """The commit; None for HEAD before the first one."""
@@ -96,10 +119,12 @@ class RevisionFiles:
     def _ask(self, *arguments: str) -> str:
         return self._run(*arguments).decode(errors="surrogateescape")
 
-    def _run(self, *arguments: str) -> bytes:
+    def _run(self, *arguments: str, stdin: str = "") -> bytes:
         command = ["git", "--no-optional-locks", "-C", str(self._folder), *arguments]
         try:
-            done = subprocess.run(command, capture_output=True, check=False, env=_environment())
+            done = subprocess.run(
+                command, input=os.fsencode(stdin), capture_output=True, check=False, env=_environment()
+            )
         except FileNotFoundError as error:
             raise ConfigurationError(
                 "git is not installed", hint="install it, or compare two files", code="no_git"
@@ -132,6 +157,12 @@ class _GitRefused(ConfigurationError):
 
     def __init__(self, said: str) -> None:
         super().__init__(f"git: {said}", hint="try the same with git itself")
+
+
+def _link(shown: str, what: str) -> InputRejected:
+    return InputRejected(
+        f"{shown} {what}: it cannot be compared", hint="put the file itself into the repository", code="schema_link"
+    )
 
 
 def _unknown(name: str, folder: str) -> UsageError:
