@@ -40,8 +40,12 @@ class _Recursive:
         self._random = random
 
     def document(self) -> dict[str, Any]:
-        made = {name: self._schema(2, below=False) for name in _NAMES}
-        return {"$ref": f"#/definitions/{self._random.choice(_NAMES)}", "definitions": made}
+        kind = self._exact if self._random.random() < 0.4 else lambda: self._schema(2, below=False)
+        made = {name: kind() for name in _NAMES}
+        if self._random.random() < 0.5:
+            return {"$ref": f"#/definitions/{self._random.choice(_NAMES)}", "definitions": made}
+        members = {name: {"$ref": f"#/definitions/{self._random.choice(_NAMES)}"} for name in "ab"}
+        return {"type": "object", "required": ["a", "b"], "properties": members, "definitions": made}
 
     def _schema(self, depth: int, *, below: bool) -> Any:
         roll = self._random.random()
@@ -52,6 +56,17 @@ class _Recursive:
         if roll < 0.4:
             return self._combined(depth, below=below)
         return self._container(depth)
+
+    def _exact(self) -> Any:
+        """Arrays of one length: which of them have an end is a fixpoint's affair."""
+        ways: list[Any] = []
+        for _ in range(self._random.randint(1, 3)):
+            items = [
+                {"$ref": f"#/definitions/{name}"} for name in self._random.choices(_NAMES, k=self._random.randint(1, 2))
+            ]
+            ways.append({"type": "array", "items": items, "minItems": len(items), "maxItems": len(items)})
+        ends = [{"maxProperties": 0, "type": "object"}, {"type": "null"}]
+        return {"anyOf": ways + self._random.sample(ends, self._random.choice([0, 0, 1]))}
 
     def _leaf(self) -> Any:
         kinds = ["integer", "string", "array", "object", "null"]
@@ -98,9 +113,10 @@ def recursive(seed: int, pairs: int, documents: list[Any]) -> Iterator[Case]:
     """`witness` is what is found among the documents, if any."""
     for number in range(pairs):
         random = Random(f"recursive/{seed}/{number}")
-        first = _Recursive(random).document()
-        second = _changed(random, first) if random.random() < 0.7 else _Recursive(random).document()
-        pair = (first, second) if random.random() < 0.5 else (second, first)
+        first: Any = _Recursive(random).document()
+        roll = random.random()
+        second = _changed(random, first) if roll < 0.6 else _Recursive(random).document() if roll < 0.8 else False
+        pair = (first, second) if second is False or random.random() < 0.5 else (second, first)
         yield Case(f"recursive {seed}/{number}", *pair, truth(documents, *pair))
 
 
