@@ -19,9 +19,9 @@ from soma_cli.commands.schema_options import (
     mode_of,
     open_schemas,
 )
-from soma_cli.commands.schema_report import annotation, show, workflow_commands
+from soma_cli.commands.schema_report import annotation, remarks, show, workflow_commands
 from soma_cli.core.errors import CheckFailed, SomaError, UsageError
-from soma_cli.output import Format, progress
+from soma_cli.output import Format, progress, say
 
 if TYPE_CHECKING:
     from soma_cli.core.compatibility import Mode
@@ -82,8 +82,11 @@ def check(
             sys.stdout.write(f"{annotation('error', error.message)}\n")
         raise
     output.result(report, lambda: show(report))
+    for remark in remarks(report):
+        say(f"soma: {remark}")
     if as_annotations:
         sys.stdout.writelines(f"{line}\n" for line in workflow_commands(report, undecided_is_error=not allow_undecided))
+        sys.stdout.writelines(f"{annotation('warning', remark)}\n" for remark in remarks(report))
     if report.compatible is False or (report.compatible is None and not allow_undecided):
         raise failed(report)
 
@@ -92,6 +95,7 @@ def _checked(governance: Governance, names: Sequence[str], against: str, mode: M
     if against == "log":
         return _against_log(governance, names, mode)
     if against in ("released", "registry") or against.startswith("git:"):
+        _refuse_wrong_place(governance, names)
         return governance.check(_names(governance, names), against=against, mode=mode)
     if not is_file(against) and not Path(against).is_file():
         raise UsageError(
@@ -102,6 +106,14 @@ def _checked(governance: Governance, names: Sequence[str], against: str, mode: M
         raise UsageError("one schema is compared with a file", hint="soma schema check NEW.json --against OLD.json")
     new = Path(names[0]) if is_file(names[0]) else governance.path(names[0])
     return governance.check_file(new, Path(against), mode)
+
+
+def _refuse_wrong_place(governance: Governance, names: Sequence[str]) -> None:
+    """A step of a CI that began in the wrong folder must not pass by what ships with soma."""
+    from soma_cli.core.schemas import no_own_folder, repository_of
+
+    if not names and governance.folder.origin == "shipped" and repository_of(Path.cwd()) is not None:
+        raise no_own_folder()
 
 
 def _names(governance: Governance, words: Sequence[str]) -> list[str]:

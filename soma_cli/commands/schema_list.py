@@ -10,6 +10,7 @@ import typer
 
 from soma_cli.commands.options import FormatOption, QuietOption, output_of
 from soma_cli.commands.schema_options import SchemasOption, open_schemas
+from soma_cli.commands.schema_report import left_out
 from soma_cli.core.errors import UsageError
 from soma_cli.output import Format, say, table, visible
 
@@ -39,6 +40,8 @@ def list_schemas(
         output.rows(governance.summaries(), _show, lambda row: str(row.name))
         if format is Format.TEXT and not quiet:
             say(f"soma: the schemas of {governance.folder.description}")
+        if ignored := governance.ignored():
+            say(f"soma: {left_out(ignored)}")
 
 
 def show(

@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MARKS = {True: ("✓", "ok", "32"), False: ("✗", "x", "31"), None: ("?", "?", "33")}
 """By the answer: the mark, what stands for it where there are no such characters, and its colour."""
+_FILES = 5
 _MESSAGE = 300
 _WITNESS = 1500
 """Characters of a message, and of a document, that are shown; the whole is in JSON."""
@@ -34,6 +35,17 @@ def show(report: SchemaCheck) -> None:
         shipped = " (which ships with soma)" if report.folder_origin == "shipped" else ""
         where = f"{number} schema{'s' * (number != 1)} in {visible(report.folder)}{shipped}"
         sys.stdout.write(f"{where}, against {_named(report.against)}: {found}\n")
+
+
+def remarks(report: SchemaCheck) -> Iterator[str]:
+    """What was not looked at, for stderr."""
+    if report.ignored:
+        yield left_out(report.ignored)
+
+
+def left_out(files: Sequence[str]) -> str:
+    more = f" and {len(files) - _FILES} more" if len(files) > _FILES else ""
+    return f"not looked at, as no schema by its name or place: {', '.join(files[:_FILES])}{more}"
 
 
 def show_subject(subject: SubjectCheck) -> None:

@@ -6,7 +6,7 @@ with create_memory_system() as soma:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +24,15 @@ from soma_cli.core.schema_results import (
     SchemaCheck,
     SchemaDiff,
     SchemaSummary,
+    SubjectCheck,
     SubjectMode,
 )
 from soma_cli.core.schemas import (
     SchemaFolder,
     find_folder,
-    find_folder_above,
+    no_own_folder,
     released_versions,
+    stray,
     subject_of,
     working_names,
     working_path,
@@ -99,10 +101,12 @@ class Governance:
         `mode` in place of each schema's own. Raises UsageError, NotFound, InputRejected, ServiceUnavailable.
         """
         if against.startswith(GIT):
-            folder = self._folder_in_git()
+            folder = self.folder
+            if folder.origin == "shipped":
+                raise no_own_folder()
             files, then = (open_schema_files(folder.path, of) for of in (None, against.removeprefix(GIT)))
             work = self._work(files, names, working_names(then.paths()), budget)
-            return schema_check.together(schema_check.check_revision(work, then, mode), folder, against)
+            return self._report(work, schema_check.check_revision(work, then, mode), folder, against, names)
         files = self.files
         if against == "registry":
             work = self._work(files, names, [], budget)
@@ -110,20 +114,25 @@ class Governance:
         else:
             work = self._work(files, names, list(released_versions(files.paths())), budget)
             found = schema_check.check_registry(work, self.released, lambda name: name, mode)
-        return schema_check.together(found, self.folder, against)
+        return self._report(work, found, self.folder, against, names)
 
-    def _folder_in_git(self) -> SchemaFolder:
-        """From within a repository its folder is found; what ships with soma is in none of the user's."""
-        folder = self.folder
-        if folder.origin != "shipped":
-            return folder
-        above = find_folder_above(Path.cwd())
-        if above is None:
-            raise UsageError(
-                "there is no folder `schemas` here, nor above in a git repository",
-                hint="give the folder of the schemas with --schemas, or set registry.folder",
-            )
-        return above
+    def _report(
+        self,
+        work: schema_check.Work,
+        found: Iterable[SubjectCheck],
+        folder: SchemaFolder,
+        against: str,
+        names: Sequence[str],
+    ) -> SchemaCheck:
+        report = schema_check.together(found, folder, against)
+        paths = () if names else work.files.paths()
+        report.ignored = [work.files.shown(path) for path in stray(paths) if path not in work.used]
+        return report
+
+    def ignored(self) -> list[str]:
+        """Files of the folder that are no schemas: by their names, or as they lie further below."""
+        files = self.files
+        return [files.shown(path) for path in stray(files.paths())]
 
     def check_file(
         self,

@@ -56,13 +56,15 @@ class SubjectCheck:
 @dataclass(slots=True)
 class SchemaCheck:
     """`compatible` is false if that is so of any subject, else null if it is so of any. `folder` is where the schemas
-    lie, null for files and for the log; `folder_origin` is `asked` (by option or setting), `here` or `shipped`."""
+    lie, null for files and for the log; `folder_origin` is `asked` (by option or setting), `here` or `shipped`.
+    `ignored`: files there that are no schemas by their names or places, and that no schema refers to."""
 
     compatible: bool | None
     subjects: list[SubjectCheck]
     folder: str | None = None
     folder_origin: str | None = None
     against: str = ""
+    ignored: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ _RELEASED = re.compile(rf"versions/({_NAME.pattern})/([1-9][0-9]{{0,8}})\.json")
 
 @dataclass(frozen=True, slots=True)
 class SchemaFolder:
-    """A folder of schemas. `origin`: asked for, or `./schemas` of the working directory, or what ships with soma."""
+    """A folder of schemas. `origin`: asked for, or `schemas` of the working directory or above it, or shipped."""
 
     path: Path
     origin: Literal["asked", "here", "shipped"]
@@ -46,7 +46,8 @@ def schemas_folder() -> Path:
 
 
 def find_folder(asked: Path | None = None) -> SchemaFolder:
-    """The folder that is meant. Raises UsageError where the one that was asked for is none."""
+    """The folder that is meant: also from below it in a git repository. Raises UsageError where the one that was asked
+    for is none."""
     if asked is not None:
         if not asked.is_dir():
             raise UsageError(
@@ -55,17 +56,32 @@ def find_folder(asked: Path | None = None) -> SchemaFolder:
             )
         return SchemaFolder(_short(asked), "asked")
     here = Path("schemas")
-    return SchemaFolder(here, "here") if here.is_dir() else SchemaFolder(schemas_folder(), "shipped")
+    if here.is_dir():
+        return SchemaFolder(here, "here")
+    return _above(Path.cwd()) or SchemaFolder(schemas_folder(), "shipped")
 
 
-def find_folder_above(start: Path) -> SchemaFolder | None:
-    """`schemas` of the nearest folder above, no further up than the top of the git repository."""
-    for folder in (start, *start.parents):
+def _above(start: Path) -> SchemaFolder | None:
+    """`schemas` of the nearest folder above within the git repository."""
+    top = repository_of(start)
+    for folder in (start, *start.parents) if top else ():
         if (folder / "schemas").is_dir():
             return SchemaFolder(_short(folder / "schemas"), "here")
-        if (folder / ".git").exists():
-            return None
+        if folder == top:
+            break
     return None
+
+
+def no_own_folder() -> UsageError:
+    return UsageError(
+        "there is no folder `schemas` here, nor above in a git repository",
+        hint="give the folder of the schemas with --schemas, set registry.folder, or name the schemas that are meant",
+    )
+
+
+def repository_of(start: Path) -> Path | None:
+    """The top of the git repository that a folder lies in."""
+    return next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), None)
 
 
 def _short(path: Path) -> Path:
@@ -109,6 +125,11 @@ def released_versions(paths: Iterable[str]) -> dict[str, list[int]]:
     for found in filter(None, map(_RELEASED.fullmatch, paths)):
         versions.setdefault(found[1], []).append(int(found[2]))
     return {name: sorted(versions[name]) for name in sorted(versions)}
+
+
+def stray(paths: Iterable[str]) -> list[str]:
+    """The paths of a folder that are no schemas: by their names, or as they lie further below."""
+    return sorted(path for path in paths if not (_WORKING.fullmatch(path) or _RELEASED.fullmatch(path)))
 
 
 def subject_of(name: str, settings: Settings) -> str:

@@ -93,6 +93,10 @@ def test_only_the_named_ones_are_checked(folder: Path) -> None:
     assert "other, person" in unknown.stderr
 
 
+def test_a_schema_named_twice_is_checked_once(folder: Path) -> None:
+    assert "1 schema in" in soma("schema", "check", "person", "person", "schemas/person.json").stdout
+
+
 def test_what_was_never_released_is_new(folder: Path) -> None:
     write(folder / "fresh.json", PERSON)
     result = soma("schema", "check", "fresh")

@@ -83,11 +83,15 @@ def test_a_folder_a_pipe_and_a_device_are_no_files(folder: Path) -> None:
         assert f"schemas/{name}.json cannot be read" in result.stderr
 
 
+def as_a_mortal(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    mortal = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*mortal, sys.executable, "-m", "soma_cli", *arguments]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=60)
+
+
 def test_a_file_that_may_not_be_read(folder: Path) -> None:
     (folder / "person.json").chmod(0)
-    mortal = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    command = [*mortal, sys.executable, "-m", "soma_cli", "schema", "check"]
-    done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=60)
+    done = as_a_mortal(folder.parent, "schema", "check")
     assert done.returncode == 2
     assert "schemas/person.json cannot be read: Permission denied" in done.stderr
 
@@ -212,3 +216,37 @@ def test_an_address_that_nobody_answers(folder: Path) -> None:
     result = soma("schema", "check", "--allow-remote")
     assert result.exit_code == 4
     assert f"{address} cannot be fetched" in result.stderr
+
+
+# --- what is not looked at ---
+
+
+@pytest.mark.parametrize("name", ["my schema.json", "mémoire.json", "-draft.json"])
+def test_a_file_without_a_schemas_name_is_refused(folder: Path, name: str) -> None:
+    write(folder / name, PERSON)
+    result = soma("schema", "check")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert f"schemas/{name} has no schema's name" in result.stderr
+    assert soma("schema", "check", "person").exit_code == 0
+    assert name in soma("schema", "list").stderr
+
+
+def test_files_further_below_are_told_unless_they_are_referred_to(folder: Path) -> None:
+    write(folder / "parts/name.json", {"type": "string"})
+    write(folder / "parts/deep/lost.json", {"type": "string"})
+    write(folder / "versions/person/v2.json", PERSON)
+    write(folder / ".hidden.json", PERSON)
+    write(folder / "person.json", record(name_={"$ref": "parts/name.json"}))
+    assert report("schema", "check")["ignored"] == ["schemas/parts/deep/lost.json", "schemas/versions/person/v2.json"]
+    result = soma("schema", "check", "-o", "github")
+    assert "not looked at" in result.stderr
+    assert "::warning::not looked at, as no schema by its name or place: schemas/parts/deep/lost.json" in result.stdout
+
+
+@pytest.mark.parametrize("closed", [".", "versions", "versions/person"])
+def test_a_folder_that_may_not_be_read(folder: Path, closed: str) -> None:
+    (folder / closed).chmod(0)
+    done = as_a_mortal(folder.parent, "schema", "check")
+    (folder / closed).chmod(0o755)
+    assert done.returncode == 2
+    assert "cannot be read: Permission denied" in done.stderr

@@ -277,3 +277,28 @@ def test_of_a_partial_clone_only_the_schemas_are_fetched(
 
 def missing(clone: Repository) -> int:
     return clone.git("rev-list", "--objects", "--missing=print", "FETCH_HEAD").stdout.count("?")
+
+
+# --- the folder that is meant ---
+
+
+@pytest.mark.parametrize("command", [("check",), ("diff", "person"), ("list",)])
+def test_the_folder_above_is_meant_below_it(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    write(repository.path / "schemas/person.json", WITH_EMAIL)
+    (repository.path / "src").mkdir()
+    monkeypatch.chdir(repository.path / "src")
+    result = soma("schema", *command)
+    assert result.exit_code == (7 if command == ("check",) else 0)
+    assert "person" in result.stdout
+
+
+def test_a_repository_without_schemas_does_not_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what ships with soma, as a step of a CI would that began in the wrong folder."""
+    monkeypatch.chdir(Repository(tmp_path / "other").path)
+    for against in ("released", "registry", "git:HEAD"):
+        result = soma("schema", "check", "--against", against)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "no folder `schemas` here" in result.stderr
+    assert soma("schema", "check", "memory.event").exit_code == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,6 +18,7 @@ from soma_cli.core.schemas import (
     no_such_schema,
     released_path,
     released_versions,
+    stray,
     working_names,
     working_path,
 )
@@ -43,9 +44,13 @@ class Work:
     mode_of: ModeOf
     fetch: Fetch | None = None
     budget: Budget = Budget()  # noqa: RUF009 - frozen
+    used: set[str] = field(default_factory=set)
+    """Paths of the files that the schemas were made of, so far."""
 
     def schema(self, name: str) -> LoadedSchema:
-        return load_schema(self.files, working_path(name), self.fetch)
+        found = load_schema(self.files, working_path(name), self.fetch)
+        self.used.update(found.parts)
+        return found
 
 
 def compare(subject: str, new: Version, old: Sequence[Version], mode: Mode, budget: Budget) -> SubjectCheck:
@@ -97,14 +102,23 @@ def together(subjects: Iterable[SubjectCheck], folder: SchemaFolder | None, agai
 
 
 def chosen(files: SchemaFiles, names: Sequence[str], *more: str) -> list[str]:
-    """The schemas to look at: those named, or all there are. Raises NotFound."""
-    there = sorted({*working_names(files.paths()), *more})
+    """The schemas to look at: those named, each once, or all there are. Raises NotFound, and InputRejected where a file
+    that may be meant as one of them has no schema's name."""
+    paths = files.paths()
+    there = sorted({*working_names(paths), *more})
+    nameless = [path for path in stray(paths) if "/" not in path]
+    if nameless and not names:
+        raise InputRejected(
+            f"{files.shown(nameless[0])} has no schema's name, and is not looked at",
+            hint="rename it (letters, digits, `_`, after the first also `.`, `-`), or name the schemas that are meant",
+            code="schema_name",
+        )
     if not there:
         raise NotFound(f"there is no schema in {files.label}", hint="put NAME.json there, or give another --schemas")
     for name in names:
         if name not in there:
             raise no_such_schema(name, there, files.label)
-    return list(names) or there
+    return list(dict.fromkeys(names)) or there
 
 
 def check_registry(

@@ -21,12 +21,14 @@ Fetch = Callable[[str], bytes]
 
 @dataclass(frozen=True, slots=True)
 class LoadedSchema:
-    """A draft-07 schema that stands alone. `text` is its file, or what was made of it and the files it refers to."""
+    """A draft-07 schema that stands alone. `text` is its file, or what was made of it and the files it refers to;
+    `parts` are the paths of all of these."""
 
     name: str
     shown: str
     document: Any
     text: str
+    parts: tuple[str, ...] = ()
 
 
 def load_schema(files: SchemaFiles, path: str, fetch: Fetch | None = None) -> LoadedSchema:
@@ -46,7 +48,9 @@ def load_schema(files: SchemaFiles, path: str, fetch: Fetch | None = None) -> Lo
     text = (
         texts[path] if document is parsed[path] else orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
     )
-    return LoadedSchema(posixpath.basename(path).removesuffix(".json"), shown, checked(document, shown), text)
+    return LoadedSchema(
+        posixpath.basename(path).removesuffix(".json"), shown, checked(document, shown), text, tuple(texts)
+    )
 
 
 def parse_schema(name: str, text: str, shown: str) -> LoadedSchema:

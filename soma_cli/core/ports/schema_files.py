@@ -17,7 +17,8 @@ class SchemaFiles(Protocol):
         ...
 
     def paths(self) -> list[str]:
-        """The working and the released versions there are, sorted."""
+        """The working and the released versions there are, and other `.json` files near them, sorted. Raises UsageError
+        where they cannot be read."""
         ...
 
     def read(self, path: str) -> bytes:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from soma_cli.core.errors import InputRejected, NotFound, UsageError
 from soma_cli.core.ports.schema_files import MAX_SCHEMA_BYTES
+
+_DEPTH = 3
+"""Folders below the one of the schemas in which files are noticed that are no schemas by their place."""
+_VERSIONS = re.compile(r"versions/([^/]+/)?")
+"""Where released versions lie."""
 
 
 class FolderFiles:
@@ -21,11 +28,17 @@ class FolderFiles:
         return str(self._folder)
 
     def paths(self) -> list[str]:
-        try:
-            found = [*self._folder.glob("*.json"), *self._folder.glob("versions/*/*.json")]
-        except OSError as error:
-            raise _unreadable(str(self._folder), error) from error
-        return sorted(path.relative_to(self._folder).as_posix() for path in found)
+        return sorted(self._below("", _DEPTH))
+
+    def _below(self, prefix: str, depth: int) -> Iterator[str]:
+        """Files by their ends: what is a folder or a pipe is refused when it is read."""
+        counts = prefix == "" or _VERSIONS.fullmatch(prefix) is not None
+        for name, is_folder in _entries(self._folder / prefix, must=counts):
+            path = f"{prefix}{name}"
+            if name.endswith(".json"):
+                yield path
+            elif is_folder and (depth > 0 or _VERSIONS.fullmatch(f"{path}/")):
+                yield from self._below(f"{path}/", depth - 1)
 
     def read(self, path: str) -> bytes:
         shown = self.shown(path)
@@ -42,6 +55,20 @@ class FolderFiles:
 
     def shown(self, path: str) -> str:
         return str(self._folder / path)
+
+
+def _entries(folder: Path, *, must: bool) -> list[tuple[str, bool]]:
+    """Names, and whether each is a folder; the hidden ones are left out. Links to folders count where files `must` be
+    found there; elsewhere what may not be read is passed over."""
+    try:
+        with os.scandir(folder) as entries:
+            return [(one.name, one.is_dir(follow_symlinks=must)) for one in entries if not one.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        if must:
+            raise _unreadable(str(folder), error) from error
+        return []
 
 
 def _opened(path: Path) -> int:
