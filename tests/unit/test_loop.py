@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -115,6 +116,33 @@ def test_from_reads_again_but_never_leaves_anything_out(log: SqliteEventLog) -> 
     again = Recorder()
     again.stored = 6
     assert worker(log, again, until_end=True, start={0: 9}).run().tally.read == 4
+
+
+class Late:
+    """A member of a group that gets its partitions with its first poll, as those of brokers do."""
+
+    def __init__(self, join: Callable[[], Consumer]) -> None:
+        self._join = join
+        self._consumer: Consumer | None = None
+
+    def poll(self, limit: int, timeout_s: float) -> list[Run]:
+        self._consumer = self._consumer or self._join()
+        return self._consumer.poll(limit, timeout_s)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._consumer, name)
+
+
+def test_from_reads_again_what_it_had_passed_also_where_partitions_come_late(log: SqliteEventLog) -> None:
+    fill(log, 6)
+    recorder = Recorder()
+    recorder.stored = 6
+    run = worker(log, recorder, until_end=True, start={0: 2})
+    join = run._source.consumer
+    late = lambda start, revoked: cast(Consumer, Late(lambda: join(start, revoked)))  # noqa: E731
+    run._source = replace(run._source, consumer=late)
+    done = run.run()
+    assert (done.tally.read, done.tally.redelivered) == (4, 4)
 
 
 def test_a_topic_made_anew_stops_it_before_it_reads(log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,6 +197,8 @@ class Worker:
         here = dict(self.status.positions)  # the thread that keeps the group may take some away meanwhile
         if any(here[partition] < end for partition, end in ends.items() if partition in here):
             return False
+        if self._limits.start is not None and not here:
+            return False  # what was passed before is to be read again: first it must be known whose the partitions are
         elsewhere = {partition: end for partition, end in ends.items() if partition not in here and end}
         if not elsewhere:
             return True
