@@ -159,7 +159,7 @@ def _cut(text: str) -> str:
 
 
 def workflow_commands(report: SchemaCheck, *, undecided_is_error: bool) -> Iterator[str]:
-    """Workflow commands of GitHub Actions: one for each violation, and for each place that stopped the checker."""
+    """Workflow commands of GitHub Actions: one for each violation, place that stopped the checker, and note."""
     for subject in report.subjects:
         for violation in subject.violations:
             text = "\n".join([_sentence(violation.message), *_evidence(violation)])
@@ -167,6 +167,8 @@ def workflow_commands(report: SchemaCheck, *, undecided_is_error: bool) -> Itera
         for doubt in subject.undecided:
             level = "error" if undecided_is_error else "warning"
             yield annotation(level, f"undecided: {doubt.message}", subject, doubt.pointer)
+        if subject.note and subject.change != "renamed":
+            yield annotation("warning", subject.note, subject)
 
 
 def _evidence(violation: SchemaViolation) -> Iterator[str]:

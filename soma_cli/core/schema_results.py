@@ -38,7 +38,7 @@ class SubjectCheck:
     """One schema. `compatible` is null where that could not be decided; `against` names what it was compared with,
     nothing where there is nothing yet. `change` is `same`, `changed`, `added`, `deleted` or `renamed`. Against the log,
     `events` were read, and `refused` of them are not accepted by the schema. `note` says what the schema was
-    renamed to, or that the registry's own verdict is another."""
+    renamed to, that its mode was another one, or that the registry's own verdict is another."""
 
     subject: str
     mode: str
@@ -97,15 +97,22 @@ class RegisterResult:
 class VersionCopy:
     """A version of the one registry and the number that it has, or will have, in the other. `copied` is true where it
     was added now; `refused` where it may not be, by `check` or, as `registry_compatible` tells, by the other registry,
-    which is asked of the first that it lacks."""
+    which is asked of the first that it lacks. `passed_over` where it is older than one that is there; then `becomes` is
+    null."""
 
     version: int
-    becomes: int
+    becomes: int | None
     there: bool
     check: SubjectCheck | None = None
     copied: bool = False
     refused: bool = False
     registry_compatible: bool | None = None
+    passed_over: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be copied, or was."""
+        return not self.there and not self.passed_over
 
 
 @dataclass(slots=True)

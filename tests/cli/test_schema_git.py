@@ -76,8 +76,41 @@ def test_a_renamed_schema_breaks_and_is_told_from_a_deleted_one(repository: Repo
 
 def test_a_schema_of_mode_none_may_go(repository: Repository) -> None:
     write(repository.path / "schemas/versions/person/mode", "NONE\n")
+    repository.commit()
     (repository.path / "schemas/person.json").unlink()
     assert soma("schema", "check", "--against", "git:main").exit_code == 0
+
+
+def test_a_mode_that_changes_with_the_schema_lets_nothing_in(repository: Repository) -> None:
+    write(repository.path / "schemas/versions/person/mode", "NONE\n")
+    write(repository.path / "schemas/person.json", WITH_EMAIL)
+    result = soma("schema", "check", "--against", "git:HEAD", "-o", "github")
+    assert result.exit_code == 7
+    words = "the mode was BACKWARD in git:HEAD and is NONE now: it is held to BACKWARD"
+    assert f"    {words}\n" in result.stdout
+    assert any(line.startswith("::warning") and line.endswith(words) for line in result.stdout.splitlines())
+    assert soma("schema", "check", "--against", "git:HEAD", "--mode", "NONE").exit_code == 0
+    repository.commit()
+    write(repository.path / "schemas/person.json", PERSON)
+    assert soma("schema", "check", "--against", "git:HEAD").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "held"),
+    [
+        ("BACKWARD_TRANSITIVE", "BACKWARD", "BACKWARD_TRANSITIVE"),
+        ("FORWARD", "BACKWARD", "FULL"),
+        ("NONE", "FORWARD", "FORWARD"),
+        ("FULL", "FORWARD_TRANSITIVE", "FULL_TRANSITIVE"),
+        ("NONE", "NONE", "NONE"),
+        ("nonsense", "FORWARD", "FULL"),
+    ],
+)
+def test_a_change_is_held_to_both_modes(repository: Repository, then: str, now: str, held: str) -> None:
+    write(repository.path / "schemas/versions/person/mode", then)
+    repository.commit()
+    write(repository.path / "schemas/versions/person/mode", now)
+    assert report("schema", "check", "--against", "git:HEAD")["subjects"][0]["mode"] == held
 
 
 @pytest.mark.parametrize("change", ["changed", "deleted"])

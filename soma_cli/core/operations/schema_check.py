@@ -11,10 +11,11 @@ import orjson
 from soma_cli.core.compatibility import Budget, Mode, check
 from soma_cli.core.errors import InputRejected, NotFound
 from soma_cli.core.operations.schema_load import Fetch, LoadedSchema, load_schema, parse_schema
-from soma_cli.core.ports import SchemaFiles, SchemaRegistry
+from soma_cli.core.ports import DEFAULT_MODE, SchemaFiles, SchemaRegistry
 from soma_cli.core.schema_results import SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
 from soma_cli.core.schemas import (
     SchemaFolder,
+    mode_path,
     no_such_schema,
     released_path,
     released_versions,
@@ -26,6 +27,7 @@ from soma_cli.core.schemas import (
 ModeOf = Callable[[str], Mode]
 """The mode that holds for a schema."""
 NEW = "the new schema"
+_ALL = "_TRANSITIVE"
 
 
 class Version(NamedTuple):
@@ -55,7 +57,7 @@ class Work:
 
 def compare(subject: str, new: Version, old: Sequence[Version], mode: Mode, budget: Budget) -> SubjectCheck:
     """The new version with older ones, oldest first, the way the mode asks."""
-    asked = old if mode.endswith("_TRANSITIVE") else old[-1:]
+    asked = old if mode.endswith(_ALL) else old[-1:]
     found = SubjectCheck(subject, mode.value, True, against=[version.label for version in asked])
     found.change = "same" if old and same(new.document, old[-1].document) else "changed"
     for writer, reader in _directions(new, asked, mode):
@@ -161,12 +163,14 @@ def check_revision(work: Work, then: SchemaFiles, mode: Mode | None = None) -> I
     there, before = working_names(now_paths), working_names(then_paths)
     released = released_versions(then_paths)
     for name in work.names:
-        held = mode or work.mode_of(name)
+        asked = work.mode_of(name)
+        before_it = _mode_then(then, name) if name in before or name in released else asked
+        held = mode or stricter(asked, before_it)
         if name not in there:
             found = gone(name, held, then.label, work.files.shown(working_path(name)))
             _name_heir(found, name, work, then, [other for other in there if other not in before])
         else:
-            numbers = released.get(name, []) if held.endswith("_TRANSITIVE") else []
+            numbers = released.get(name, []) if held.endswith(_ALL) else []
             old = [
                 Version(f"version {n}", load_schema(then, released_path(name, n), work.fetch).document) for n in numbers
             ]
@@ -175,7 +179,29 @@ def check_revision(work: Work, then: SchemaFiles, mode: Mode | None = None) -> I
             found = _checked(work.schema(name), name, old, held, work.budget)
         for number in released.get(name, []):
             _keep_released(found, work.files, then, released_path(name, number), now_paths)
+        if mode is None and asked is not before_it:
+            _note(found, f"the mode was {before_it} in {then.label} and is {asked} now: it is held to {held}")
         yield found
+
+
+def _mode_then(then: SchemaFiles, name: str) -> Mode:
+    """The mode of a revision; what is none counts as if it were not there."""
+    try:
+        text = then.read(mode_path(name)).decode(errors="replace").strip()
+    except NotFound:
+        return DEFAULT_MODE
+    return Mode(text) if text in list(Mode) else DEFAULT_MODE
+
+
+def stricter(one: Mode, other: Mode) -> Mode:
+    """What keeps to both."""
+    ways = {mode.removesuffix(_ALL) for mode in (one, other)} - {Mode.NONE}
+    way = ways.pop() if len(ways) == 1 else Mode.FULL if ways else Mode.NONE
+    return Mode(f"{way}{_ALL}" if _ALL in f"{one}{other}" else way)
+
+
+def _note(found: SubjectCheck, text: str) -> None:
+    found.note = f"{found.note}; {text}" if found.note else text
 
 
 def check_files(new: LoadedSchema, old: LoadedSchema, mode: Mode, budget: Budget) -> SubjectCheck:
