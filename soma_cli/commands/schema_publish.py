@@ -93,7 +93,7 @@ def show_registrys_verdict(compatible: bool | None, check: SubjectCheck) -> None
 
 def refusal(done: str, refused: list[SubjectCheck]) -> CheckFailed:
     """What a command raises that changed nothing because of these."""
-    names = ", ".join(check.subject for check in refused)
+    names = ", ".join(dict.fromkeys(check.subject for check in refused))
     if all(check.compatible is None for check in refused):
         return CheckFailed(
             f"{done}: {names} could not be decided",

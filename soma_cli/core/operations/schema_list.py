@@ -71,7 +71,9 @@ def version_of_schema(registry: SchemaRegistry, subject: str, version: int | Non
         if one.version == version or (version is None and one is there[-1]):
             return one
     if not there:
-        raise NotFound(f"there is no version of {subject} in {registry.where()}", hint="see `soma schema list`")
+        raise NotFound(
+            f"there is no version of {subject} in {registry.where()}", hint="see `soma schema list --registry`"
+        )
     numbers = ", ".join(str(one.version) for one in there)
     raise NotFound(
         f"there is no version {version} of {subject} in {registry.where()}", hint=f"the versions are: {numbers}"

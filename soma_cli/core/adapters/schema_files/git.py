@@ -168,5 +168,5 @@ def _link(shown: str, what: str) -> InputRejected:
 def _unknown(name: str, folder: str) -> UsageError:
     return UsageError(
         f"git knows no revision {name!r} in the repository of {folder}",
-        hint="name a branch, a tag or a commit; a shallow clone has to fetch it first: git fetch origin BRANCH",
+        hint="name a branch, a tag or a commit; in a shallow clone git fetch origin BRANCH, and name git:FETCH_HEAD",
     )
