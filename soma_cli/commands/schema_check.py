@@ -89,6 +89,8 @@ def check(
         sys.stdout.writelines(f"{annotation('warning', remark)}\n" for remark in remarks(report))
     if report.compatible is False or (report.compatible is None and not allow_undecided):
         raise failed(report)
+    if report.missing:
+        raise nothing_compared(report)
 
 
 def _checked(governance: Governance, names: Sequence[str], against: str, mode: Mode | None) -> SchemaCheck:
@@ -156,7 +158,7 @@ def failed(report: SchemaCheck) -> CheckFailed:
     if broken:
         return CheckFailed(
             f"{', '.join(broken)} {'breaks' if len(broken) == 1 else 'break'} what was there before",
-            hint="keep accepting the documents shown, or release the change as a schema of another name",
+            hint=_way_out(report),
             code="schema_incompatible",
             details={"incompatible": broken, "undecided": open_},
         )
@@ -165,6 +167,23 @@ def failed(report: SchemaCheck) -> CheckFailed:
         hint="say it in simpler words at the place shown, or look for yourself and pass --allow-undecided",
         code="schema_undecided",
         details={"incompatible": broken, "undecided": open_},
+    )
+
+
+def _way_out(report: SchemaCheck) -> str:
+    """What to do; where only files are gone or changed, there is no document to be accepted."""
+    if any(violation.keyword for subject in report.subjects for violation in subject.violations):
+        return "keep accepting the documents shown, or release the change as a schema of another name"
+    return "put the files back as they were; a schema that may go gets the mode NONE first"
+
+
+def nothing_compared(report: SchemaCheck) -> CheckFailed:
+    return CheckFailed(
+        f"the registry has no version of {', '.join(report.missing)}: nothing was compared",
+        hint="see that it is the right registry and log.topic_prefix with `soma schema list --registry`; "
+        "`soma schema register` adds first versions",
+        code="nothing_compared",
+        details={"missing": report.missing},
     )
 
 

@@ -38,9 +38,21 @@ def show(report: SchemaCheck) -> None:
 
 
 def remarks(report: SchemaCheck) -> Iterator[str]:
-    """What was not looked at, for stderr."""
+    """What was not looked at, and not compared."""
+    if not report.compared:
+        yield _nothing(report)
     if report.ignored:
         yield left_out(report.ignored)
+
+
+def _nothing(report: SchemaCheck) -> str:
+    if report.against == "log":
+        return "nothing was compared: the log is empty"
+    if report.against == "released":
+        return (
+            f"nothing was compared: no version is released in {report.folder}; `soma schema register` makes the first"
+        )
+    return f"nothing was compared: {_named(report.against)} have none of these schemas"
 
 
 def left_out(files: Sequence[str]) -> str:

@@ -127,6 +127,10 @@ class Governance:
         report = schema_check.together(found, folder, against)
         paths = () if names else work.files.paths()
         report.ignored = [work.files.shown(path) for path in stray(paths) if path not in work.used]
+        if against == "registry" and not report.compared:
+            # A schema that is named may be the first of its name; all of them at once are rather another registry.
+            known = self.released.subjects() if names else work.names
+            report.missing = [name for name in work.names if name in known]
         return report
 
     def ignored(self) -> list[str]:

@@ -57,7 +57,9 @@ class SubjectCheck:
 class SchemaCheck:
     """`compatible` is false if that is so of any subject, else null if it is so of any. `folder` is where the schemas
     lie, null for files and for the log; `folder_origin` is `asked` (by option or setting), `here` or `shipped`.
-    `ignored`: files there that are no schemas by their names or places, and that no schema refers to."""
+    `ignored`: files there that are no schemas by their names or places, and that no schema refers to.
+    `compared` counts the schemas that there was anything to compare with; where that is none, the `missing` are those
+    that the registry is expected to have."""
 
     compatible: bool | None
     subjects: list[SubjectCheck]
@@ -65,6 +67,8 @@ class SchemaCheck:
     folder_origin: str | None = None
     against: str = ""
     ignored: list[str] = field(default_factory=list)
+    compared: int = 0
+    missing: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

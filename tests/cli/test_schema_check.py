@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jsonschema_rs
@@ -249,3 +250,37 @@ def test_what_is_allowed_is_a_warning(folder: Path) -> None:
     assert "::error " in soma("schema", "check", "-o", "github").stdout
     allowed = soma("schema", "check", "-o", "github", "--allow-undecided")
     assert (allowed.exit_code, "::error" in allowed.stdout, "::warning " in allowed.stdout) == (0, False, True)
+
+
+# --- nothing to compare with ---
+
+
+def test_it_is_said_where_nothing_was_compared(folder: Path) -> None:
+    shutil.rmtree(folder / "versions")
+    result = soma("schema", "check", "-o", "github")
+    assert result.exit_code == 0
+    assert "nothing was compared: no version is released in schemas" in result.stderr
+    assert "::warning::nothing was compared" in result.stdout
+    assert report("schema", "check")["compared"] == 0
+
+
+def test_a_registry_that_has_none_of_the_schemas_does_not_pass(folder: Path) -> None:
+    """It is rather another registry, or another prefix. One that is named may be new."""
+    assert report("schema", "check", "--against", "registry")["compared"] == 1
+    shutil.rmtree(folder / "versions")
+    result = soma("schema", "check", "--against", "registry")
+    assert result.exit_code == 7
+    assert "the registry has no version of person: nothing was compared" in result.stderr
+    assert report("schema", "check", "--against", "registry")["missing"] == ["person"]
+    named = soma("schema", "check", "person", "--against", "registry")
+    assert named.exit_code == 0
+    assert "nothing was compared" in named.stderr
+    folder_of(folder, other=PERSON)
+    assert soma("schema", "check", "--against", "registry").exit_code == 0, "one that is new among others"
+
+
+def test_only_the_versions_that_count_have_to_be_schemas(folder: Path) -> None:
+    write(folder / "versions/person/2.json", PERSON)
+    write(folder / "versions/person/1.json", "junk")
+    assert soma("schema", "check").exit_code == 0
+    assert soma("schema", "check", "--mode", "FULL_TRANSITIVE").exit_code == 5

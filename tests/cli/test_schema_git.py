@@ -191,6 +191,7 @@ def test_before_the_first_commit_there_is_nothing_to_break(tmp_path: Path, monke
     folder_of(made.path / "schemas", person=PERSON)
     monkeypatch.chdir(made.path)
     assert report("schema", "check", "--against", "git:HEAD")["subjects"][0]["change"] == "added"
+    assert "nothing was compared" in soma("schema", "check", "--against", "git:HEAD").stderr
     assert soma("schema", "check", "--against", "git:main").exit_code == 2
 
 

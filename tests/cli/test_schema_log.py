@@ -42,6 +42,7 @@ def test_an_empty_log_holds_nothing_that_breaks(folder: Path) -> None:
     result = soma("schema", "check", "--against", "log")
     assert result.exit_code == 0
     assert "schemas/memory.event.json accepts all 0 events in the log" in result.stdout
+    assert "nothing was compared: the log is empty" in result.stderr
 
 
 def test_what_was_written_is_accepted_by_the_schema_that_it_was_written_with(folder: Path) -> None:

@@ -94,13 +94,13 @@ def same(one: Any, other: Any) -> bool:
 
 def together(subjects: Iterable[SubjectCheck], folder: SchemaFolder | None, against: str) -> SchemaCheck:
     """The results of one check; `folder` where they are schemas of one."""
-    found = list(subjects)
-    answer: bool | None = True
-    for subject in found:
-        answer = worse(answer, subject.compatible)
-    if folder is None:
-        return SchemaCheck(answer, found, against=against)
-    return SchemaCheck(answer, found, str(folder.path), folder.origin, against)
+    report = SchemaCheck(True, list(subjects), against=against)
+    for subject in report.subjects:
+        report.compatible = worse(report.compatible, subject.compatible)
+        report.compared += bool(subject.against) and subject.events != 0
+    if folder is not None:
+        report.folder, report.folder_origin = str(folder.path), folder.origin
+    return report
 
 
 def chosen(files: SchemaFiles, names: Sequence[str], *more: str) -> list[str]:
@@ -134,9 +134,10 @@ def check_registry(
         if name not in there:
             yield gone(name, held, f"versions released in {work.files.label}", work.files.shown(working_path(name)))
             continue
-        old = [
+        versions = registry.versions(subject)
+        old = [  # of those that do not count it does not matter what they are
             Version(f"version {one.version}", parse_schema(name, one.text, f"{subject} version {one.version}").document)
-            for one in registry.versions(subject)
+            for one in (versions if held.endswith(_ALL) else versions[-1:])
         ]
         schema = work.schema(name)
         found = _checked(schema, subject, old, held, work.budget)
