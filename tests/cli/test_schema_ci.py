@@ -137,7 +137,10 @@ def test_the_action_is_well_formed() -> None:
     text = (ACTION / "action.yml").read_text(encoding="utf-8")
     script = (ACTION / "check.sh").read_text(encoding="utf-8")
     steps = yaml.safe_load(text)["runs"]["steps"]
-    assert set(steps[-1]["env"]) - {"ACTION"} == {"AGAINST", "SCHEMAS", "MODE", "ALLOW_UNDECIDED", "BEFORE"}
+    assert set(steps[-1]["env"]) - {"ACTION"} == {
+        *("AGAINST", "SCHEMAS", "MODE", "ALLOW_UNDECIDED"),
+        *("BEFORE", "MERGE_BASE", "DEFAULT_BRANCH"),
+    }
     assert all(name in script for name in set(steps[-1]["env"]) - {"ACTION"})
     assert "${{" not in " ".join(step.get("run", "") for step in steps), "inputs reach scripts as variables only"
 
@@ -165,9 +168,28 @@ def test_a_push_is_compared_with_what_was_there_before(origin: Repository) -> No
     origin.commit()
     clone = shallow_clone(origin, "main")
     assert run_action(clone, BEFORE=before).returncode == 7
-    assert run_action(clone, BEFORE="0" * 40).returncode == 7, "a new branch is compared with what was released"
     assert run_action(clone, BEFORE=before, MODE="FORWARD").returncode == 7
     assert run_action(clone, BEFORE=before, MODE="NONE").returncode == 0
+
+
+def test_a_merge_queue_is_compared_with_what_it_merges_into(origin: Repository) -> None:
+    base = origin.git("rev-parse", "HEAD").stdout.strip()
+    assert run_action(proposed(origin, WITH_EMAIL), MERGE_BASE=base).returncode == 7
+
+
+@pytest.mark.parametrize("before", ["0" * 40, ""])
+def test_a_new_branch_and_a_run_by_hand_are_compared_with_the_default_branch(origin: Repository, before: str) -> None:
+    clone = proposed(origin, WITH_EMAIL)
+    settings = {"BEFORE": before, "DEFAULT_BRANCH": "main", "GITHUB_REF_NAME": "proposal"}
+    done = run_action(clone, **settings)
+    assert done.returncode == 7
+    assert "breaks refs/remotes/origin/main" in done.stdout
+
+
+def test_with_nothing_before_it_the_action_fails_and_asks(origin: Repository) -> None:
+    done = run_action(shallow_clone(origin, "main"), DEFAULT_BRANCH="main", GITHUB_REF_NAME="main")
+    assert done.returncode == 2
+    assert "::error::there is nothing before this to compare with" in done.stdout
 
 
 def test_what_to_compare_with_can_be_given(origin: Repository) -> None:
