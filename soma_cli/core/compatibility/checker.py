@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MOST_VIOLATIONS = 20
 _ENOUGH = Budget()
 _DISAGREEMENT = Undecided("", "the validator does not agree with the document that the search has built")
+_TOO_DEEP = Undecided("", "what was found nests too deep for the validator")
 
 
 def check(writer: Any, reader: Any, budget: Budget = _ENOUGH) -> Verdict:
@@ -67,8 +68,8 @@ def _violations(
         try:
             new = _new(list(refusals(weaker, refuses, outcome.value)), found)
             agreed = writes.is_valid(outcome.value) and not reads.is_valid(outcome.value)
-        except ValueError:  # it nests too deep for the validator
-            new, agreed = [], False
+        except ValueError:
+            return list(found.values()), _TOO_DEEP
         if not agreed or not new:
             return list(found.values()), None if found else _DISAGREEMENT
         found |= {refusal.key: refusal for refusal in new}

@@ -17,6 +17,8 @@ from soma_cli.core.compatibility.verdict import Undecided
 
 _DEEP = 12_000
 """Python frames: enough for chains of some hundred schemas that need each other."""
+_MOST_LOOKED_AT = 5_000_000
+"""Assertions: some seconds of the validator, which cannot be interrupted."""
 
 
 class Comparison:
@@ -52,7 +54,12 @@ class Comparison:
         if isinstance(outcome, Unknown):
             origin = origins.get(abs(outcome.literal), self._origins.get(abs(outcome.literal), ""))
             return Undecided(origin, outcome.message)
-        return outcome if isinstance(outcome, Found) else None
+        if isinstance(outcome, Found):
+            cost = sum(self._search.evaluation.holds_at_cost(one, outcome.value)[1] for one in (self._writer, denied))
+            return (
+                outcome if cost <= _MOST_LOOKED_AT else Undecided("", "to validate what was found would take too long")
+            )
+        return None
 
     def _read(self, schema: Any, origins: dict[Literal, str]) -> Literal:
         reading = Reading(self._algebra, Document(schema), origins)

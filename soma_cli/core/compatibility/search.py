@@ -74,7 +74,7 @@ class Search:
         self._target = target
         self._meter = meter
         self._strings = Strings(meter)
-        self._evaluation = Evaluation(algebra, target, self._strings.matches)
+        self.evaluation = Evaluation(algebra, target, self._strings.matches, meter)
         self._types: dict[Literal, int] = {}
         self._depths: dict[Literal, int] = {}
         self._settled: dict[Hashable, tuple[Outcome, int]] = {}
@@ -181,7 +181,7 @@ class Search:
         pending = [clause for clause in branch.clauses if branch.said.isdisjoint(clause)]
         if isinstance(outcome, Found):
             value = outcome.value
-            pending = [c for c in pending if not any(self._evaluation.holds(literal, value) for literal in c)]
+            pending = [c for c in pending if not any(self.evaluation.holds(literal, value) for literal in c)]
         if not pending:
             return outcome
         unknown: Unknown | None = None
@@ -297,7 +297,7 @@ class Search:
                 return self._strings.witness(assertions)
             case "array":
                 return arrays.witness(assertions, self)
-        matches, holds = self._strings.matches, self._evaluation.holds
+        matches, holds = self._strings.matches, self.evaluation.holds
         return Members(assertions, self, self._algebra, matches, holds).witness()
 
     def _types_of(self, literal: Literal) -> int:

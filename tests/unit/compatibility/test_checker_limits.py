@@ -119,6 +119,19 @@ def test_a_value_that_doubles_at_each_level_is_bounded() -> None:
     assert check({**several, "$ref": "#/definitions/d0"}, {"type": "string"}).compatible is None
 
 
+def test_a_value_that_the_validator_would_not_get_through_is_not_shown_to_it() -> None:
+    """Each level asks twice about the next."""
+    definitions: dict[str, Any] = {"d60": {"type": "number"}}
+    for number in range(60):
+        inner = {"$ref": f"#/definitions/d{number + 1}"}
+        either = {"oneOf": [inner, {"type": "boolean"}]}
+        definitions[f"d{number}"] = {"type": "array", "minItems": 1, "items": either, "contains": inner}
+    writer = {"$ref": "#/definitions/d0", "definitions": definitions}
+    reader = {"$ref": "#/definitions/d0", "definitions": {**definitions, "d60": {"type": "integer"}}}
+    assert check(reader, writer).compatible
+    assert check(writer, reader).compatible is None
+
+
 def names_with(letters: str) -> dict[str, Any]:
     """Patterns that overlap in every way."""
     lengths = {
