@@ -77,8 +77,8 @@ def _registry_of(ctx: typer.Context, profile: str, schemas: Path | None) -> Iter
 
 
 def _wanted(plan: PromotionPlan) -> list[tuple[str, VersionCopy]]:
-    """Subject and version of what is not there yet, or was not."""
-    return [(one.subject, copy) for one in plan.schemas for copy in one.versions if not copy.there]
+    """Subject and version of what is to be copied, or was."""
+    return [(one.subject, copy) for one in plan.schemas for copy in one.versions if copy.wanted]
 
 
 def _refused(plan: PromotionPlan) -> list[SubjectCheck]:
@@ -103,6 +103,9 @@ def _show_plan(plan: PromotionPlan) -> None:
 
 
 def _show_copy(copy: VersionCopy) -> None:
+    if copy.passed_over:
+        hanging("  ", f"version {copy.version} is passed over: a newer one is there already")
+        return
     number = f" as version {copy.becomes}" if copy.becomes != copy.version else ""
     if copy.there:
         hanging("  ", f"version {copy.version} is there already{number}")
@@ -121,9 +124,14 @@ def _show_strangers(one: SubjectPromotion) -> None:
 
 def _show_outcome(plan: PromotionPlan, wanted: int) -> None:
     if plan.executed:
-        print(f"copied {plan.copied} of {wanted}" if wanted else "nothing to copy: all versions are there already")
+        print(f"copied {plan.copied} of {wanted}" if wanted else f"nothing to copy: {_all_there(plan)}")
     elif not _refused(plan):
-        print("nothing was changed" + ("; add --execute to copy" if wanted else ": all versions are there already"))
+        print("nothing was changed" + ("; add --execute to copy" if wanted else f": {_all_there(plan)}"))
+
+
+def _all_there(plan: PromotionPlan) -> str:
+    passed = any(copy.passed_over for one in plan.schemas for copy in one.versions)
+    return "the newest versions are there already" if passed else "all versions are there already"
 
 
 def add_to(schema: typer.Typer) -> None:

@@ -268,7 +268,8 @@ def test_all_is_checked_before_anything_is_copied(name: str, schemas: Path, regi
     registry.set_mode(name, Mode.FORWARD)
     done = soma(*PROMOTE, "--execute", "--yes")
     assert done.exit_code == 7
-    assert "version 2 accepts, version 1 refuses" in done.stdout
+    told = " ".join(done.stdout.split())
+    assert "version 2 of schemas/versions accepts, version 1 of schemas/versions refuses" in told
     assert "nothing was copied" in done.stderr
     assert numbers(registry, name) == []
 
@@ -287,6 +288,26 @@ def test_what_the_second_registry_refuses_is_not_copied(name: str, schemas: Path
     soma("--profile", "production", "schema", "mode", name, "NONE")
     assert soma(*PROMOTE, "--execute", "--yes", "--mode", "BACKWARD").exit_code == 0
     assert numbers(registry, name) == [1, 2, 3, 4]
+
+
+@pytest.mark.usefixtures("profiles")
+def test_what_is_older_than_the_newest_that_is_there_is_passed_over(name: str, registry: ConfluentRegistry) -> None:
+    """Copied now, it would be the latest, which producers and other tools go by."""
+    registry.register(name, json.dumps(PERSON))
+    registry.set_mode(name, Mode.BACKWARD)
+    registry.register(name, json.dumps(WIDEST))
+    plan = report(*PROMOTE)
+    versions = plan["schemas"][0]["versions"]
+    assert [(copy["becomes"], copy["there"], copy["passed_over"]) for copy in versions] == [
+        (1, True, False),
+        (None, False, True),
+        (2, True, False),
+    ]
+    done = soma(*PROMOTE, "--execute", "--yes")
+    assert done.exit_code == 0, done.stderr
+    assert "version 2 is passed over: a newer one is there already" in done.stdout
+    assert "nothing to copy: the newest versions are there already" in done.stdout
+    assert [json.loads(one.text) for one in registry.versions(name)] == [PERSON, WIDEST]
 
 
 @pytest.mark.usefixtures("profiles")

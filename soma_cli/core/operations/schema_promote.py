@@ -20,6 +20,17 @@ class Place(NamedTuple):
     subject_of: SubjectOf
 
 
+class Side(NamedTuple):
+    """A registry, and the versions that it has of one subject."""
+
+    registry: SchemaRegistry
+    versions: Sequence[RegisteredSchema]
+
+    def number_of(self, schema: RegisteredSchema) -> int | None:
+        """That of the version which is the same schema."""
+        return next((one.version for one in self.versions if same_schema(one.text, schema.text)), None)
+
+
 def plan_promotion(source: Place, target: Place, names: Sequence[str], rules: Rules) -> PromotionPlan:
     """What is to be copied, and whether it may be. Changes nothing. Raises NotFound for a schema that is not there."""
     plan = PromotionPlan(source.registry.where(), target.registry.where(), True, [])
@@ -41,7 +52,7 @@ def promote(source: Place, target: Place, plan: PromotionPlan, copied: Callable[
         if promotion.mode_set:
             target.registry.set_mode(promotion.subject, Mode(promotion.mode))
         for copy in promotion.versions:
-            if not copy.there:
+            if copy.wanted:
                 copy.becomes = _copy(target.registry, promotion.subject, texts[copy.version])
                 copy.copied = True
                 plan.copied += 1
@@ -66,8 +77,8 @@ def _planned(source: Place, target: Place, name: str, rules: Rules) -> SubjectPr
     promotion.only_there = [
         one.version for one in there if not any(same_schema(one.text, version.text) for version in versions)
     ]
-    _plan_versions(promotion, versions, there, rules)
-    if there and (copy := next((copy for copy in promotion.versions if not copy.there), None)) is not None:
+    _plan_versions(promotion, Side(source.registry, versions), Side(target.registry, there), rules)
+    if there and (copy := next((copy for copy in promotion.versions if copy.wanted), None)) is not None:
         text = next(one.text for one in versions if one.version == copy.version)
         opinion = target.registry.opinion(subject, text)
         copy.registry_compatible = None if opinion is None else opinion.compatible
@@ -87,26 +98,25 @@ def _mode_to_take(mode: Mode) -> Mode:
     return DEFAULT_MODE if mode is Mode.NONE else mode
 
 
-def _plan_versions(
-    promotion: SubjectPromotion,
-    versions: Sequence[RegisteredSchema],
-    there: Sequence[RegisteredSchema],
-    rules: Rules,
-) -> None:
-    """Each version in its order, checked against what is there and what is copied before it."""
-    known = [(one.text, one.version) for one in there]
+def _plan_versions(promotion: SubjectPromotion, source: Side, target: Side, rules: Rules) -> None:
+    """Each version in its order, checked against what is there and what is copied before it. What is older than the
+    newest that is there is passed over: copied now, it would be the latest."""
+    there = [target.number_of(version) for version in source.versions]
+    old = max((count for count, number in enumerate(there, 1) if number is not None), default=0)
+    for version, number in zip(source.versions[:old], there, strict=False):
+        promotion.versions.append(VersionCopy(version.version, number, number is not None, passed_over=number is None))
+    _plan_new(promotion, Side(source.registry, source.versions[old:]), target, rules)
+
+
+def _plan_new(promotion: SubjectPromotion, source: Side, target: Side, rules: Rules) -> None:
     mode = rules.mode or Mode(promotion.mode)
-    before = compared(there, mode)
-    for version in versions:
-        number = next((number for text, number in known if same_schema(text, version.text)), None)
-        if number is not None:
-            promotion.versions.append(VersionCopy(version.version, number, True))
-            continue
-        new, number = labelled(version), known[-1][1] + 1 if known else 1
+    before = compared(target.versions, mode, target.registry.where())
+    next_number = target.versions[-1].version + 1 if target.versions else 1
+    for number, version in enumerate(source.versions, next_number):
+        new = labelled(version, source.registry.where())
         check = compare(promotion.subject, new, before, mode, rules.budget)
         refused = not rules.accept(check.compatible)
         promotion.versions.append(VersionCopy(version.version, number, False, check, refused=refused))
-        known.append((version.text, number))
         before.append(new)
 
 

@@ -61,16 +61,17 @@ def _judged(registry: SchemaRegistry, schema: LoadedSchema, subject: str, rules:
     return found
 
 
-def compared(versions: Sequence[RegisteredSchema], mode: Mode) -> list[Version]:
+def compared(versions: Sequence[RegisteredSchema], mode: Mode, where: str = "") -> list[Version]:
     """Those that a new version is compared with; of the others it does not matter what they are."""
     asked = versions if mode.endswith("_TRANSITIVE") else versions[-1:]
-    return [labelled(version) for version in asked]
+    return [labelled(version, where) for version in asked]
 
 
-def labelled(version: RegisteredSchema) -> Version:
-    """A registered version as one side of a comparison."""
+def labelled(version: RegisteredSchema, where: str = "") -> Version:
+    """A registered version as one side of a comparison; `where` names its registry where there are two."""
     shown = f"{version.subject} version {version.version}"
-    return Version(f"version {version.version}", parse_schema(version.subject, version.text, shown).document)
+    label = f"version {version.version}" + (f" of {where}" if where else "")
+    return Version(label, parse_schema(version.subject, version.text, shown).document)
 
 
 def _add(registry: SchemaRegistry, schema: LoadedSchema, found: SchemaRegistration) -> None:
