@@ -138,8 +138,10 @@ def _against_log(governance: Governance, names: Sequence[str], mode: Mode | None
         raise UsageError(f"the log is compared BACKWARD, not {mode}", hint="leave --mode out")
     if len(names) > 1:
         raise UsageError("events have one schema", hint="name one, or leave it out for memory.event")
-    word = names[0] if names else "memory.event"
-    schema = governance.file(Path(word)) if is_file(word) else governance.schema(word)
+    if not names:
+        schema = governance.event_schema()
+    else:
+        schema = governance.file(Path(names[0])) if is_file(names[0]) else governance.schema(names[0])
     with progress("checking events", governance.events_in_log()) as advance:
         return governance.check_log(schema, advance)
 

@@ -137,6 +137,8 @@ def mode(
         asked = mode_of(mode)
         if name is not None and asked is not None:
             rows = [governance.set_mode(name, asked)]
+            if not governance.has(name):
+                say(f"soma: {name} is no schema of {governance.folder.path}, so far; see `soma schema list`")
         else:
             rows = governance.modes([] if name is None else [name])
     output.rows(rows, _show_modes, lambda row: str(row.mode))

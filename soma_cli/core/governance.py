@@ -28,10 +28,12 @@ from soma_cli.core.schema_results import (
     SubjectMode,
 )
 from soma_cli.core.schemas import (
+    EVENT_SCHEMA,
     SchemaFolder,
     find_folder,
     no_own_folder,
     released_versions,
+    schemas_folder,
     stray,
     subject_of,
     working_names,
@@ -76,6 +78,10 @@ class Governance:
         """The schemas there are, or those asked for. Raises NotFound."""
         return schema_check.chosen(self.files, asked)
 
+    def has(self, name: str) -> bool:
+        """Whether the folder has such a schema."""
+        return name in working_names(self.files.paths())
+
     def subject(self, name: str) -> str:
         """What the configured registry calls a schema."""
         return subject_of(name, self._settings)
@@ -87,6 +93,13 @@ class Governance:
     def schema(self, name: str) -> LoadedSchema:
         """The working version. Raises NotFound, UsageError, InputRejected."""
         return load_schema(self.files, working_path(*self.names(name)), self._fetch)
+
+    def event_schema(self) -> LoadedSchema:
+        """That of the events, which ships with soma where the folder has none."""
+        files = self.files
+        if not self.has(EVENT_SCHEMA):
+            files = open_schema_files(schemas_folder())
+        return load_schema(files, working_path(EVENT_SCHEMA), self._fetch)
 
     def check(
         self,

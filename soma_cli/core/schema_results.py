@@ -10,8 +10,8 @@ from typing import Any
 class SchemaViolation:
     """One way in which a schema breaks another. `witness` is a document that `writer` accepts and `reader` refuses;
     `pointer` and `keyword` say which assertion of the reader's schema refuses it. Against the log, the reader is the
-    schema, `witness` the first event that it refuses there, `count` how many, `positions` where the first of them lie.
-    """
+    schema, `witness` the first event that it refuses there (null after 20 places), `count` how many, `positions` where
+    the first of them lie."""
 
     pointer: str
     keyword: str

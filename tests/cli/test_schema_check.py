@@ -284,3 +284,10 @@ def test_only_the_versions_that_count_have_to_be_schemas(folder: Path) -> None:
     write(folder / "versions/person/1.json", "junk")
     assert soma("schema", "check").exit_code == 0
     assert soma("schema", "check", "--mode", "FULL_TRANSITIVE").exit_code == 5
+
+
+def test_a_mode_of_an_unknown_schema_is_set_and_told(folder: Path) -> None:
+    assert "is no schema of schemas" not in soma("schema", "mode", "person", "FULL").stderr
+    result = soma("schema", "mode", "persom", "NONE")
+    assert result.exit_code == 0
+    assert "persom is no schema of schemas" in result.stderr

@@ -125,6 +125,13 @@ def test_a_released_version_never_changes(repository: Repository, change: str) -
     assert "a released version never changes" in result.stdout
 
 
+def test_a_released_version_may_have_its_lines_end_otherwise(repository: Repository) -> None:
+    """As git writes them where core.autocrlf is set."""
+    released = repository.path / "schemas/versions/person/1.json"
+    released.write_bytes(released.read_bytes().replace(b"\n", b"\r\n"))
+    assert soma("schema", "check", "--against", "git:main").exit_code == 0
+
+
 def test_a_new_released_version_is_fine(repository: Repository) -> None:
     write(repository.path / "schemas/versions/person/2.json", FEWER)
     assert soma("schema", "check", "--against", "git:main").exit_code == 0

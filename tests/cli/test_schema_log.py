@@ -45,6 +45,23 @@ def test_an_empty_log_holds_nothing_that_breaks(folder: Path) -> None:
     assert "nothing was compared: the log is empty" in result.stderr
 
 
+def test_the_schema_of_events_need_not_lie_in_the_folder(folder: Path) -> None:
+    (folder / "memory.event.json").unlink()
+    write(folder / "other.json", {})
+    soma("store", "--text", "a memory")
+    assert check()["compatible"] is True
+
+
+def test_of_many_faults_not_every_document_is_kept(folder: Path) -> None:
+    names = [f"k{number}" for number in range(30)]
+    schema = parse_schema("many", json.dumps({"properties": {key: {"type": "string"} for key in names}}), "many")
+    with create_memory_system() as system:
+        system.adapters.log.append([NewRecord(EVENTS_TOPIC, b"key", json.dumps(dict.fromkeys(names, 1)).encode())])
+        violations = check_log(system.adapters.log, schema).violations
+    assert len(violations) == 30
+    assert len([one for one in violations if one.witness is not None]) == 20
+
+
 def test_what_was_written_is_accepted_by_the_schema_that_it_was_written_with(folder: Path) -> None:
     for number in range(3):
         soma("store", "--text", f"memory {number}")

@@ -11,7 +11,7 @@ import orjson
 from soma_cli.core.compatibility import Budget, Mode, check
 from soma_cli.core.errors import InputRejected, NotFound
 from soma_cli.core.operations.schema_load import Fetch, LoadedSchema, load_schema, parse_schema
-from soma_cli.core.ports import DEFAULT_MODE, SchemaFiles, SchemaRegistry
+from soma_cli.core.ports import DEFAULT_MODE, SchemaFiles, SchemaRegistry, same_schema
 from soma_cli.core.schema_results import SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
 from soma_cli.core.schemas import (
     SchemaFolder,
@@ -241,8 +241,9 @@ def _name_heir(found: SubjectCheck, name: str, work: Work, then: SchemaFiles, ad
 
 
 def _keep_released(found: SubjectCheck, now: SchemaFiles, then: SchemaFiles, path: str, paths: Sequence[str]) -> None:
-    """A released version that is another now, or gone, breaks the subject whatever its mode."""
-    if path in paths and now.read(path) == then.read(path):
+    """A released version that is another JSON now, or gone, breaks the subject whatever its mode. How lines end is
+    git's affair: it may write them otherwise than it keeps them."""
+    if path in paths and same_schema(*(side.read(path).decode(errors="replace") for side in (now, then))):
         return
     what = "was changed" if path in paths else "is gone"
     message = f"{now.shown(path)} {what} since {then.label.removeprefix('git:')}; a released version never changes"

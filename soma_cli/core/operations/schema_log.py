@@ -21,6 +21,8 @@ _POSITIONS = 5
 """Shown of each fault."""
 _FAULTS = 1000
 """Told apart; a schema has fewer pointers, unless it is recursive."""
+_DOCUMENTS = 20
+"""Kept whole, of as many faults: an event may be large."""
 _STEP = 1000
 _REFUSED = "the schema"
 
@@ -38,7 +40,8 @@ class _Count:
             pointer, keyword, message = "", "", "more pointers than are told apart"
         found = self.faults.get((pointer, keyword))
         if found is None:
-            found = SchemaViolation(pointer, keyword, message, document, "the log", _REFUSED, 0)
+            kept = document if len(self.faults) < _DOCUMENTS else None
+            found = SchemaViolation(pointer, keyword, message, kept, "the log", _REFUSED, 0)
             self.faults[pointer, keyword] = found
         assert found.count is not None
         found.count += 1
