@@ -66,6 +66,8 @@ def _show_plan(result: ConnectPlan) -> None:
         "change": ("changed", "would be changed"),
         "nothing": ("as it should be", "as it should be"),
     }[result.action][not result.executed]
+    if result.action == "nothing" and result.restart_at:
+        done = "configured as it should be"
     print(f"connector {result.connector} at {result.url}: {done}")
     for change in result.changes:
         if change.before is not None:
@@ -73,9 +75,10 @@ def _show_plan(result: ConnectPlan) -> None:
         if change.after is not None:
             hanging("  + ", f"{change.key}={change.after}")
     for failure in result.failures:
-        hanging("failed: ", failure)
+        hanging("found: ", failure)
     if result.restart_at:
-        began = "started again at " if result.executed else "would be started again at "
+        again = "" if result.action == "create" else "again "
+        began = f"started {again}at " if result.executed else f"would be started {again}at "
         hanging(began, ", ".join(result.restart_at))
 
 

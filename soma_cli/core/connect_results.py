@@ -18,9 +18,9 @@ class ConfigChange:
 
 @dataclass(slots=True)
 class ConnectPlan:
-    """`action` is `create`, `change` or `nothing`. `restart_at`: where the connector starts again, if
-    it has failed or another topic is there now: at kv's positions, since what lies before is applied. `executed` tells
-    whether it was done."""
+    """`action` is `create`, `change` or `nothing`. `restart_at`: where the connector starts, if it is made, if it has
+    failed or somebody stopped it (`failures`), or another topic is there now: at kv's positions, since what lies before
+    is applied. `executed` tells whether it was done."""
 
     connector: str
     url: str

@@ -18,6 +18,8 @@ from soma_cli.core.results import Finding
 from soma_cli.core.settings import Settings
 
 MISSING, RUNNING, FAILED = "MISSING", "RUNNING", "FAILED"
+_ENDED = (FAILED, "PAUSED", "STOPPED")
+"""What a connector, or a task, does not leave by itself."""
 _CAUSE = "Caused by: "
 
 
@@ -28,8 +30,8 @@ def plan(settings: Settings, connect: Connect, wanted: Mapping[str, str], applie
     _check_plugins(connect, wanted)
     before = connect.config(name)
     different = changes(before or {}, wanted)
-    failures = [task.error or FAILED for task in _tasks(connect.status(name)) if task.state == FAILED]
-    other_topic = before is not None and before.get(TOPIC_ID) != wanted.get(TOPIC_ID)
+    failures = [] if before is None else list(_failures(connect.status(name)))
+    other_topic = before is None or before.get(TOPIC_ID) != wanted.get(TOPIC_ID)
     restarts = applied if failures or other_topic else {}
     return ConnectPlan(
         connector=name,
@@ -44,11 +46,19 @@ def plan(settings: Settings, connect: Connect, wanted: Mapping[str, str], applie
 def execute(
     settings: Settings, connect: Connect, planned: ConnectPlan, wanted: Mapping[str, str], applied: Mapping[int, int]
 ) -> ConnectPlan:
-    """What kv has passed need not land: that takes a connector past a record on which it has failed."""
-    if planned.action != "nothing":
-        connect.put_config(planned.connector, wanted)
+    """What kv has passed need not land: that takes a connector past a record on which it has failed.
+
+    Where this ends half-way, the connector stays stopped, which the next plan finds and goes on from.
+    """
+    name = planned.connector
+    if planned.action == "create":
+        connect.make(name, wanted)
     if planned.restart_at:
-        connect.start_at(planned.connector, settings.log.topic_prefix + EVENTS_TOPIC, applied)
+        connect.stop(name)
+    if planned.action == "change":
+        connect.change(name, wanted)
+    if planned.restart_at:
+        connect.start_at(name, settings.log.topic_prefix + EVENTS_TOPIC, applied)
     planned.executed = True
     return planned
 
@@ -118,6 +128,17 @@ def _findings(found: ConnectStatus, config: Mapping[str, str] | None, topic_id: 
             f"what it lands is marked as of topic id {config.get(TOPIC_ID)}; {EVENTS_TOPIC} is {topic_id}",
             "`soma connect apply` tells it of the topic that is there now",
         )
+
+
+def _failures(told: Mapping[str, Any] | None) -> Iterator[str]:
+    """Why it does not run, and will not by itself."""
+    connector = (told or {}).get("connector", {})
+    if (state := connector.get("state")) in _ENDED:
+        cause = _cause(connector.get("trace"))
+        yield f"the connector is {state}" + (f": {cause}" if cause else "")
+    for task in _tasks(told):
+        if task.state in _ENDED:
+            yield task.error or f"task {task.id} is {task.state}"
 
 
 def _tasks(told: Mapping[str, Any] | None) -> list[ConnectTask]:

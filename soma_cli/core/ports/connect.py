@@ -23,8 +23,16 @@ class Connect(Protocol):
         """None where there is no such connector."""
         ...
 
-    def put_config(self, connector: str, config: Mapping[str, str]) -> None:
-        """Make the connector, or change it. Raises ConfigurationError where the configuration is refused."""
+    def make(self, connector: str, config: Mapping[str, str]) -> None:
+        """Make the connector, stopped where Connect can do that. Raises ConfigurationError where it refuses."""
+        ...
+
+    def change(self, connector: str, config: Mapping[str, str]) -> None:
+        """Give a connector another configuration. Raises ConfigurationError where it is refused."""
+        ...
+
+    def stop(self, connector: str) -> None:
+        """End its tasks, and keep it from starting until `start_at`."""
         ...
 
     def status(self, connector: str) -> dict[str, Any] | None:
@@ -32,7 +40,7 @@ class Connect(Protocol):
         ...
 
     def start_at(self, connector: str, topic: str, offsets: Mapping[int, int]) -> None:
-        """Start the connector again with the given offsets (next to read), by partition, whatever it had committed."""
+        """Start a stopped connector with the given offsets (next to read), by partition, whatever it had committed."""
         ...
 
     def close(self) -> None: ...

@@ -34,8 +34,12 @@ class Landed(Cluster):
         with psycopg.connect(self.dsn) as connection:
             return connection.execute(query).fetchall()
 
+    def ask(self, method: str, path: str = "") -> None:
+        """Something of Connect that is done to the connector."""
+        request = urllib.request.Request(f"{self.connect}/connectors/{self.connector}{path}", method=method)
+        _DIRECT.open(request, timeout=30).close()
+
     def __exit__(self, *about: object) -> None:
         super().__exit__(*about)
-        request = urllib.request.Request(f"{self.connect}/connectors/{self.connector}", method="DELETE")
         with suppress(OSError):  # Connect is gone, or never had it
-            _DIRECT.open(request, timeout=30).close()
+            self.ask("DELETE")

@@ -39,6 +39,30 @@ def test_apply_makes_it_and_a_second_run_has_nothing_to_do(landed: Landed) -> No
     assert landed.json("connect", "apply", "--plan")["action"] == "nothing"
 
 
+@pytest.mark.parametrize("what", ["stop", "pause"])
+def test_one_that_somebody_stopped_is_started_again(landed: Landed, what: str) -> None:
+    landed.ask("PUT", f"/{what}")
+    wait_until(lambda: landed.run("connect", "status").returncode == 7, "a connector that does not run")
+    found = landed.apply()
+    assert (found["action"], bool(found["failures"]), bool(found["restart_at"])) == ("nothing", True, True)
+    wait_until(lambda: landed.run("connect", "status").returncode == 0, "a connector that runs")
+
+
+def test_one_that_is_made_lands_nothing_that_kv_has_passed(landed: Landed) -> None:
+    landed.choose(connect__applied="keep")
+    with landed.library() as system:
+        append(system, Stream(1), 40)
+        landed.run_to_end("kv")
+        landed.ask("DELETE")
+        with psycopg.connect(landed.dsn) as connection:
+            connection.execute("TRUNCATE memory_landing")
+        landed.choose(connect__connector=f"{landed.prefix}second")
+        assert sum(int(position.partition("@")[2]) for position in landed.apply()["restart_at"]) == 40
+        append(system, Stream(2), 7)
+        wait_until(lambda: landed.rows("SELECT count(*) FROM memory_landing") >= [(7,)], "rows of the second connector")
+    assert landed.rows("SELECT count(*) FROM memory_landing") == [(7,)]
+
+
 def test_a_connector_that_is_not_there_is_missed(landed: Landed) -> None:
     landed.choose(connect__connector=f"{landed.prefix}other")
     code, error = _error(landed, "connect", "status")

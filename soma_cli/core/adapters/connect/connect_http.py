@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from soma_cli.core.settings_catalogue import without_password
 if TYPE_CHECKING:
     import httpx
 
+STOPPED = "STOPPED"
 _LOOK_EVERY_S = 0.2
 _SETTLE_S = 60.0
 """How long Connect has to stop a connector, or to give its work out anew. A group's own time-outs take as long."""
@@ -50,8 +52,16 @@ class ConnectHttp:
         except Absent:
             return None
 
-    def put_config(self, connector: str, config: Mapping[str, str]) -> None:
-        """Make the connector, or change it. Raises ConfigurationError where Connect refuses the configuration."""
+    def make(self, connector: str, config: Mapping[str, str]) -> None:
+        """Make the connector: stopped, where Connect can do that. Raises ConfigurationError where it refuses."""
+        if not _can_make_stopped(self.version()):
+            self.change(connector, config)
+            return
+        body = {"name": connector, "config": dict(config), "initial_state": STOPPED}
+        self._settling(lambda: self._ask("POST", "/connectors", body))
+
+    def change(self, connector: str, config: Mapping[str, str]) -> None:
+        """Give a connector another configuration. Raises ConfigurationError where Connect refuses it."""
         self._settling(lambda: self._ask("PUT", f"{_path(connector)}/config", dict(config)))
 
     def status(self, connector: str) -> dict[str, Any] | None:
@@ -62,10 +72,13 @@ class ConnectHttp:
             return None
         return found
 
-    def start_at(self, connector: str, topic: str, offsets: Mapping[int, int]) -> None:
-        """Start the connector again with the given offsets (next to read), by partition, whatever it had committed."""
+    def stop(self, connector: str) -> None:
+        """End its tasks, and keep it from starting until `start_at`."""
         self._settling(lambda: self._ask("PUT", f"{_path(connector)}/stop"))
         self._settling(lambda: self._stopped(connector))
+
+    def start_at(self, connector: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """Start a stopped connector with the given offsets (next to read), by partition, whatever it had committed."""
         body = {
             "offsets": [
                 {
@@ -84,7 +97,7 @@ class ConnectHttp:
 
     def _stopped(self, connector: str) -> None:
         status = self.status(connector) or {}
-        if status.get("connector", {}).get("state") != "STOPPED" or status.get("tasks"):
+        if status.get("connector", {}).get("state") != STOPPED or status.get("tasks"):
             raise self._errors.unsettled(f"the connector {connector} has not stopped")
 
     def _settling(self, action: Callable[[], object]) -> None:
@@ -94,6 +107,9 @@ class ConnectHttp:
             try:
                 action()
                 return
+            except Absent as error:  # just made, and not heard of by this worker yet
+                if time.monotonic() >= deadline:
+                    raise self._errors.unsettled("it does not know the connector") from error
             except ServiceUnavailable as error:
                 if error.code != "connect_busy" or time.monotonic() >= deadline:
                     raise
@@ -122,6 +138,11 @@ class ConnectHttp:
 
 def _path(connector: str) -> str:
     return f"/connectors/{quote(connector, safe='')}"
+
+
+def _can_make_stopped(version: str) -> bool:
+    """Since 3.7; a version that cannot be read is a new one."""
+    return (found := re.match(r"(\d+)\.(\d+)", version)) is None or (int(found[1]), int(found[2])) >= (3, 7)
 
 
 def _is_loopback(url: str) -> bool:
