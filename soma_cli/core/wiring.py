@@ -71,7 +71,8 @@ def open_landing(settings: Settings) -> Landing:
     from soma_cli.core.adapters.memory_store.postgres_landing import PostgresLanding
 
     _needed(settings.store.dsn, "store.dsn", "postgres")
-    return PostgresLanding(settings.store, settings.log.topic_prefix + EVENTS_TOPIC)
+    topic = settings.log.topic_prefix + EVENTS_TOPIC
+    return PostgresLanding(settings.store, topic, settings.log.session_timeout_s)
 
 
 def open_connect(settings: Settings) -> Connect:

@@ -92,6 +92,42 @@ def test_what_lies_before_the_positions_is_cleared(settings: StoreSettings, land
     assert landing.waiting(TOPIC_ID, {0: 4, 1: 4}) == (0, None)
 
 
+def test_so_many_rows_are_cleared_at_a_time_the_oldest_first(
+    settings: StoreSettings, landing: PostgresLanding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_landing, "_CLEARED", 3)
+    land(settings, *((partition, offset) for partition in (0, 1) for offset in (4, 3, 2, 1, 0)))
+    landing.clear({0: 5, 1: 2})
+    assert offsets(landing.landed(TOPIC_ID, {0: 0, 1: 0}, 10)) == {0: [3, 4], 1: [2, 3, 4]}
+    landing.clear({0: 5, 1: 2})
+    assert offsets(landing.landed(TOPIC_ID, {0: 0}, 10)) == {}
+
+
+def test_the_hold_of_one_that_asks_for_nothing_goes_to_another(settings: StoreSettings) -> None:
+    first, second = (PostgresLanding(settings, TOPIC, missed_s=1.0) for _ in range(2))
+    try:
+        assert first.hold()
+        wait_until(second.hold, "the hold of one that hangs")
+        with pytest.raises(ServiceUnavailable):
+            first.landed(TOPIC_ID, {0: 0}, 10)
+        assert not first.hold()
+    finally:
+        first.close()
+        second.close()
+
+
+def test_a_machine_that_is_gone_is_missed_by_the_server(settings: StoreSettings) -> None:
+    landing = PostgresLanding(settings, TOPIC, missed_s=60.0)
+    found = landing._on_session(
+        lambda session: [
+            session.execute(f"SHOW {name}".encode()).fetchone()
+            for name in ("tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout")
+        ]
+    )
+    landing.close()
+    assert found == [("30",), ("10",), ("3",), ("60000",)]
+
+
 def test_a_row_that_is_being_written_again_is_cleared_the_next_time(
     settings: StoreSettings, landing: PostgresLanding
 ) -> None:

@@ -22,20 +22,24 @@ from soma_cli.core.settings import StoreSettings
 T = TypeVar("T")
 _BYTES = 8_000_000
 """Of one partition at a time, so that a batch of the largest events still fits into memory."""
+_CLEARED = 10_000
+"""Rows of one partition that are dropped at a time."""
+_PROBES = 3
 _STATEMENTS = 6
 """How many times the timeout one statement may take."""
 
 
 class PostgresLanding:
     """`Landing` in PostgreSQL, over one connection of its own; `source_topic` is the topic's name on the brokers.
+    The hold of a process that asks for nothing for `missed_s`, or that cannot be reached, goes to another.
 
     Safe with several threads, which take turns.
     """
 
-    def __init__(self, settings: StoreSettings, source_topic: str) -> None:
+    def __init__(self, settings: StoreSettings, source_topic: str, missed_s: float = 45.0) -> None:
         self._connections = Connections(settings, 1)
         self._timeout_s = settings.timeout_s
-        self._topic = source_topic
+        self._topic, self._missed_s = source_topic, missed_s
         self._queries = named_queries(SQL / "landing.sql")
         self._guard = threading.Lock()
         self._session: Session | None = None
@@ -71,7 +75,7 @@ class PostgresLanding:
         def delete(session: Session) -> None:
             with session.pipeline():
                 for partition, position in positions.items():
-                    session.execute(self._query("clear"), (self._topic, partition, position))
+                    session.execute(self._query("clear"), (self._topic, partition, position, _CLEARED))
 
         self._on_session(delete)
 
@@ -98,10 +102,17 @@ class PostgresLanding:
                 if self._session is None:
                     self._session = self._connections.open(statement_s=_STATEMENTS * self._timeout_s)
                     check_schema(self._session, self._connections.where)
+                    self._session.execute(self._query("missed"), (self._limits(),))
                 return action(self._session)
             except BaseException:
                 self._let_go()
                 raise
+
+    def _limits(self) -> list[str]:
+        """Probes begin at half of the time, and have the other half."""
+        half_s, missed_ms = self._missed_s / 2, int(self._missed_s * 1000)
+        probes_s = max(1, int(half_s)), max(1, int(half_s / _PROBES))
+        return [str(number) for number in (*probes_s, _PROBES, missed_ms, missed_ms)]
 
     def _let_go(self) -> None:
         session, self._session, self._holds = self._session, None, False
