@@ -48,6 +48,29 @@ def test_changes_are_told_by_key_and_passwords_are_hidden() -> None:
     assert changes(before, before) == []
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("consumer.override.sasl.jaas.config", 'x required username="u" password="s3cret";', "***"),
+        ("producer.override.ssl.keystore.key", "-----BEGIN s3cret", "***"),
+        ("value.converter.schema.registry.basic.auth.user.info", "u:s3cret", "***"),
+        ("transforms.x.api.key", "s3cret", "***"),
+        ("my.access_token", "s3cret", "***"),
+        ("sasl.oauthbearer.client.Secret", "s3cret", "***"),
+        ("connection.url", "jdbc:postgresql://h/db?password=s3cret&ssl=true", "jdbc:postgresql://h/db?password=***&ssl=true"),
+        ("connection.url", "jdbc:x://h;pwd=s3cret;a=b", "jdbc:x://h;pwd=***;a=b"),
+        ("some.url", "http://u:s3cret@h/x", "http://u:***@h/x"),
+        ("some.options", "a=1 client_secret = s3cret", "a=1 client_secret = ***"),
+        ("primary.key.mode", "kafka", "kafka"),
+        ("key.converter", "a.B", "a.B"),
+        ("transforms.key.field", "key", "key"),
+    ],
+)  # fmt: skip
+def test_what_may_be_a_secret_is_not_shown(key: str, value: str, shown: str) -> None:
+    [before], [after] = changes({key: value}, {}), changes({}, {key: value})
+    assert (before.before, after.after) == (shown, shown)
+
+
 @pytest.mark.parametrize("text", ["no json", "[]", '{"a": 1}'])
 def test_a_file_that_is_no_configuration_is_named(text: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -12,10 +13,18 @@ from soma_cli.core.connect_results import ConfigChange
 from soma_cli.core.errors import UsageError
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings
-from soma_cli.core.settings_catalogue import HIDDEN
+from soma_cli.core.settings_catalogue import HIDDEN, without_password
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 TOPIC_ID = "transforms.source.static.value"
+_SECRET_KEY = re.compile(
+    r"passw|passphrase|pwd|secret|token|jaas|credential|private|auth\.user|(ssl|store|api|access)[._-]?key$|"
+    r"(store|api|access)\.\w*key$",
+    re.IGNORECASE,
+)
+"""Keys whose values are not shown."""
+_SECRET_PART = re.compile(r"(\b[\w.-]*(?:passw\w*|pwd|secret|token|credential)[\w.-]*\s*=\s*)[^&;\s]+", re.IGNORECASE)
+"""The same within a value: parameters of an address, options of a login."""
 
 
 def shipped_file() -> Path:
@@ -55,7 +64,9 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[ConfigC
 
 
 def _shown(key: str, value: str | None) -> str | None:
-    return HIDDEN if value and "password" in key else value
+    if not value:
+        return value
+    return HIDDEN if _SECRET_KEY.search(key) else _SECRET_PART.sub(rf"\1{HIDDEN}", without_password(value))
 
 
 def _read(file: Path) -> dict[str, str]:
