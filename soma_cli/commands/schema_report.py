@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from soma_cli.output import drawable, hanging, json_text, printable, visible
 
 if TYPE_CHECKING:
-    from soma_cli.core.schema_results import SchemaCheck, SchemaViolation, SubjectCheck
+    from soma_cli.core.schema_results import SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
 
 _MARKS = {True: ("✓", "ok", "32"), False: ("✗", "x", "31"), None: ("?", "?", "33")}
 """By the answer: the mark, what stands for it where there are no such characters, and its colour."""
@@ -68,7 +68,7 @@ def show_subject(subject: SubjectCheck) -> None:
     for violation in subject.violations:
         _show_violation(violation)
     for doubt in subject.undecided:
-        hanging(f"    {_place(doubt.pointer, doubt.reader)}  ", f"{doubt.message} ({doubt.writer} -> {doubt.reader})")
+        hanging(f"    {_place(doubt)}  ", f"{doubt.message} ({doubt.writer} -> {doubt.reader})")
 
 
 def sentence(subject: SubjectCheck) -> str:
@@ -120,7 +120,7 @@ def _show_violation(violation: SchemaViolation) -> None:
     ):  # of files, not of what is in them
         hanging("    ", _sentence(violation.message))
         return
-    hanging(f"    {_place(violation.pointer, violation.reader)}  ", _sentence(violation.message))
+    hanging(f"    {_place(violation)}  ", _sentence(violation.message))
     if violation.positions:
         hanging("      ", f"{_events(violation.count or 0)}, first at {', '.join(violation.positions)}")
     if not violation.positions:
@@ -153,9 +153,11 @@ def _events(count: int) -> str:
     return f"{count:,} event{'s' * (count != 1)}"
 
 
-def _place(pointer: str, reader: str) -> str:
+def _place(one: SchemaViolation | SchemaDoubt) -> str:
     """Where in the schema of the reader."""
-    return printable(pointer) or f"the whole of {printable(reader)}"
+    if one.file is not None:
+        return f"{printable(one.file)}#{printable(one.file_pointer or '')}"
+    return printable(one.pointer) or f"the whole of {printable(one.reader)}"
 
 
 def shortened(document: Any) -> str:
@@ -175,10 +177,10 @@ def workflow_commands(report: SchemaCheck, *, undecided_is_error: bool) -> Itera
     for subject in report.subjects:
         for violation in subject.violations:
             text = "\n".join([_sentence(violation.message), *_evidence(violation)])
-            yield annotation("error", text, subject, violation.pointer)
+            yield annotation("error", text, subject, violation)
         for doubt in subject.undecided:
             level = "error" if undecided_is_error else "warning"
-            yield annotation(level, f"undecided: {doubt.message}", subject, doubt.pointer)
+            yield annotation(level, f"undecided: {doubt.message}", subject, doubt)
         if subject.note and subject.change != "renamed":
             yield annotation("warning", subject.note, subject)
 
@@ -190,16 +192,17 @@ def _evidence(violation: SchemaViolation) -> Iterator[str]:
         yield f"{violation.writer} accepts, {violation.reader} refuses: {shortened(violation.witness)}"
 
 
-def annotation(level: str, text: str, subject: SubjectCheck | None = None, pointer: str = "") -> str:
+def annotation(
+    level: str, text: str, subject: SubjectCheck | None = None, place: SchemaViolation | SchemaDoubt | None = None
+) -> str:
     properties = {}
     if subject is not None:
         properties["title"] = f"{subject.subject} {sentence(subject)}"
-        if subject.path is not None and Path(subject.path).is_file():
-            properties = {
-                "file": _from_workspace(subject.path),
-                "line": str(_line(subject.path, pointer)),
-                **properties,
-            }
+        path, pointer = (subject.path, place.pointer if place else "")
+        if place is not None and place.file is not None:
+            path, pointer = place.file, place.file_pointer or ""
+        if path is not None and Path(path).is_file():
+            properties = {"file": _from_workspace(path), "line": str(_line(path, pointer)), **properties}
     listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     return f"::{level}{listed and f' {listed}'}::{_data(text)}"
 

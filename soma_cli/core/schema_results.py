@@ -11,7 +11,8 @@ class SchemaViolation:
     """One way in which a schema breaks another. `witness` is a document that `writer` accepts and `reader` refuses;
     `pointer` and `keyword` say which assertion of the reader's schema refuses it. Against the log, the reader is the
     schema, `witness` the first event that it refuses there (null after 20 places), `count` how many, `positions` where
-    the first of them lie."""
+    the first of them lie. Where the pointer leads to another file that a `$ref` names, `file` and `file_pointer` say
+    where it is there."""
 
     pointer: str
     keyword: str
@@ -21,16 +22,21 @@ class SchemaViolation:
     reader: str
     count: int | None = None
     positions: list[str] = field(default_factory=list)
+    file: str | None = None
+    file_pointer: str | None = None
 
 
 @dataclass(slots=True)
 class SchemaDoubt:
-    """What could be neither proved nor broken. `pointer` points into the schema that has it."""
+    """What could be neither proved nor broken. `pointer` points into the schema that has it; `file` and
+    `file_pointer` as in SchemaViolation."""
 
     pointer: str
     message: str
     writer: str
     reader: str
+    file: str | None = None
+    file_pointer: str | None = None
 
 
 @dataclass(slots=True)

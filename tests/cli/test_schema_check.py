@@ -291,3 +291,16 @@ def test_a_mode_of_an_unknown_schema_is_set_and_told(folder: Path) -> None:
     result = soma("schema", "mode", "persom", "NONE")
     assert result.exit_code == 0
     assert "persom is no schema of schemas" in result.stderr
+
+
+def test_what_breaks_in_another_file_is_annotated_there(folder: Path) -> None:
+    write(folder / "common.json", {"definitions": {"na/me": {"title": "a name", "type": "string"}}})
+    write(folder / "person.json", record(name_={"$ref": "common.json#/definitions/na~1me"}))
+    soma("schema", "register")
+    write(folder / "common.json", {"definitions": {"na/me": {"title": "a name", "type": "integer"}}})
+    result = soma("schema", "check", "person", "-o", "github")
+    assert "::error file=schemas/common.json,line=5,title=person breaks " in result.stdout
+    assert "    schemas/common.json#/definitions/na~1me/type  " in result.stdout
+    violation = report("schema", "check", "person")["subjects"][0]["violations"][0]
+    assert (violation["file"], violation["file_pointer"]) == ("schemas/common.json", "/definitions/na~1me/type")
+    assert violation["pointer"] == "/definitions/common/definitions/na~1me/type"

@@ -22,7 +22,7 @@ def bundled(root: str = "a.json", **files: Any) -> Any:
             raise NotFound(f"there is no file {path}")
         return documents[path]
 
-    return bundle(root, read)
+    return bundle(root, read).document
 
 
 def accepts(schema: Any, document: Any) -> bool:

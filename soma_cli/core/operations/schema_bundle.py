@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import posixpath
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from soma_cli.core.errors import InputRejected, NotFound
@@ -31,7 +31,14 @@ def is_remote(document: str) -> bool:
     return urlsplit(document).scheme in ("http", "https")
 
 
-def bundle(root: str, read: Read, shown: Callable[[str], str] = str) -> Any:
+class Bundle(NamedTuple):
+    """One schema, and where in it each document lies that was put into it."""
+
+    document: Any
+    places: dict[str, Tokens]
+
+
+def bundle(root: str, read: Read, shown: Callable[[str], str] = str) -> Bundle:
     """The document at `root` with all it refers to. It comes back as it is where it names no file.
 
     `shown` is what people call a file.
@@ -40,7 +47,7 @@ def bundle(root: str, read: Read, shown: Callable[[str], str] = str) -> Any:
     found = _Search(root, read, shown)
     found.run()
     found.refuse_circles()
-    return found.documents[root] if found.stands_alone else _joined(root, found)
+    return Bundle(found.documents[root], {}) if found.stands_alone else _joined(root, found)
 
 
 class _Search:
@@ -163,7 +170,7 @@ class _Search:
         )
 
 
-def _joined(root: str, found: _Search) -> Any:
+def _joined(root: str, found: _Search) -> Bundle:
     documents = {key: copy.deepcopy(document) for key, document in found.documents.items()}
     definitions = documents[root].get("definitions", {})
     if not isinstance(definitions, dict):
@@ -185,7 +192,7 @@ def _joined(root: str, found: _Search) -> Any:
             **definitions,
             **{name[-1]: documents[key] for key, name in names.items() if name},
         }
-    return documents[root]
+    return Bundle(documents[root], {key: name for key, name in names.items() if name})
 
 
 def _names(root: str, documents: dict[str, Any], taken: set[str]) -> dict[str, Tokens]:

@@ -209,16 +209,25 @@ def check_files(new: LoadedSchema, old: LoadedSchema, mode: Mode, budget: Budget
     """Two files."""
     versions = [Version(old.shown, old.document)]
     found = compare(new.name, Version(new.shown, new.document), versions, mode, budget)
-    found.path = new.shown
+    _locate(found, new)
     return found
 
 
 def _checked(schema: LoadedSchema, subject: str, old: Sequence[Version], mode: Mode, budget: Budget) -> SubjectCheck:
     found = compare(subject, Version(NEW, schema.document), old, mode, budget)
-    found.path = schema.shown
+    _locate(found, schema)
     if not old:
         found.change = "added"
     return found
+
+
+def _locate(found: SubjectCheck, schema: LoadedSchema) -> None:
+    """Say in which files things are. Where it is an old version that refuses, the place is that of the new one."""
+    found.path = schema.shown
+    located: list[SchemaViolation | SchemaDoubt] = [*found.violations, *found.undecided]
+    for one in located:
+        if (origin := schema.origin(one.pointer)) is not None:
+            one.file, one.file_pointer = origin
 
 
 def gone(name: str, mode: Mode, before: str, path: str) -> SubjectCheck:

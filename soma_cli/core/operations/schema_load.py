@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -12,8 +12,9 @@ import orjson
 from soma_cli.core.compatibility import refused_schema
 from soma_cli.core.errors import InputRejected, NotJson
 from soma_cli.core.operations.schema_bundle import bundle, is_remote
+from soma_cli.core.operations.schema_places import Tokens
 from soma_cli.core.ports import SchemaFiles
-from soma_cli.core.serialization import deserialize
+from soma_cli.core.serialization import deserialize, json_pointer
 
 Fetch = Callable[[str], bytes]
 """What an address answers; given only where the caller allows that anything is fetched."""
@@ -29,6 +30,16 @@ class LoadedSchema:
     document: Any
     text: str
     parts: tuple[str, ...] = ()
+    places: Mapping[Tokens, str] = field(default_factory=dict)
+    """By pointer, what the other files are called that lie there."""
+
+    def origin(self, pointer: str) -> tuple[str, str] | None:
+        """The other file that a pointer into the document leads to, and the pointer in it."""
+        tokens = tuple(pointer.split("/")[1:])
+        for place, shown in self.places.items():
+            if tokens[: len(place)] == place:
+                return shown, "".join(f"/{token}" for token in tokens[len(place) :])
+        return None
 
 
 def load_schema(files: SchemaFiles, path: str, fetch: Fetch | None = None) -> LoadedSchema:
@@ -44,12 +55,17 @@ def load_schema(files: SchemaFiles, path: str, fetch: Fetch | None = None) -> Lo
         return document
 
     shown = files.shown(path)
-    document = bundle(path, read, lambda place: _shown(files, place))
+    document, places = bundle(path, read, lambda place: _shown(files, place))
     text = (
         texts[path] if document is parsed[path] else orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
     )
     return LoadedSchema(
-        posixpath.basename(path).removesuffix(".json"), shown, checked(document, shown), text, tuple(texts)
+        posixpath.basename(path).removesuffix(".json"),
+        shown,
+        checked(document, shown),
+        text,
+        tuple(texts),
+        {tuple(json_pointer(tokens).split("/")[1:]): _shown(files, key) for key, tokens in places.items()},
     )
 
 
