@@ -53,7 +53,8 @@ def register(
         result = governance.register(names or (), rules_of(mode, allow_undecided))
     output.result(result, lambda: _show_registered(result), (one.subject for one in result.schemas if one.registered))
     if refused := [one.check for one in result.schemas if one.refused]:
-        raise refusal("nothing was registered", refused)
+        some = any(one.registered for one in result.schemas)
+        raise refusal("not all were registered" if some else "nothing was registered", refused)
 
 
 def rules_of(mode: ModeChoice | None, allow_undecided: bool) -> Rules:

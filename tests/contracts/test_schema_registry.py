@@ -13,7 +13,7 @@ import pytest
 from soma_cli.core.adapters.schema_registry.confluent_http import ConfluentRegistry
 from soma_cli.core.adapters.schema_registry.files import FilesRegistry
 from soma_cli.core.compatibility import Mode
-from soma_cli.core.ports import RegisteredSchema, SchemaRegistry
+from soma_cli.core.ports import RegisteredSchema, SchemaRegistry, VersionsChanged
 from soma_cli.core.schemas import SchemaFolder
 from soma_cli.core.settings import RegistrySettings
 from tests.services import registry_url
@@ -87,6 +87,15 @@ def test_the_same_schema_is_one_version(open_registry: Callable[[], SchemaRegist
     assert open_registry().register(subject, reordered) == first
     assert open_registry().register(subject, OLD) == first
     assert numbers(open_registry().versions(subject)) == [1, 2]
+
+
+def test_a_version_is_added_after_the_one_that_it_was_judged_against(registry: SchemaRegistry, subject: str) -> None:
+    assert registry.register(subject, OLD, 0).version == 1
+    with pytest.raises(VersionsChanged):
+        registry.register(subject, NEW, 0)
+    assert registry.register(subject, OLD, 7).version == 1  # what is there is not added, and breaks nothing
+    assert registry.register(subject, NEW, 1).version == 2
+    assert numbers(registry.versions(subject)) == [1, 2]
 
 
 def test_subjects_are_sorted_by_name(registry: SchemaRegistry) -> None:

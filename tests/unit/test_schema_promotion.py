@@ -10,6 +10,7 @@ import pytest
 
 from soma_cli.core.adapters.schema_registry.files import FilesRegistry
 from soma_cli.core.compatibility import Mode
+from soma_cli.core.errors import CheckFailed, NotFound
 from soma_cli.core.operations.schema_promote import Place, plan_promotion, promote
 from soma_cli.core.operations.schema_register import Rules
 from soma_cli.core.schema_results import PromotionPlan
@@ -78,4 +79,31 @@ def test_all_is_copied_where_nothing_is_there(sides: Sides) -> None:
     sides.target.set_mode("one", Mode.FULL)
     assert sides.plan().compatible is False
     assert sides.execute(sides.plan(Rules(Mode.BACKWARD))).copied == 2
+    assert sides.there() == [most(1), most(2)]
+
+
+def test_a_version_that_is_gone_meanwhile_is_told(sides: Sides, tmp_path: Path) -> None:
+    sides.release(sides.source, most(1), most(2))
+    plan = sides.plan()
+    (tmp_path / "st/versions/one/1.json").unlink()
+    with pytest.raises(NotFound, match="version 1 of one is no longer in the registry"):
+        sides.execute(plan)
+    assert sides.there() == []
+
+
+def test_nothing_is_copied_after_a_version_that_it_was_not_checked_against(sides: Sides) -> None:
+    sides.release(sides.source, most(1), most(2))
+    plan = sides.plan()
+    sides.release(sides.target, most(9))
+    with pytest.raises(CheckFailed, match="has got a version of one meanwhile") as raised:
+        sides.execute(plan)
+    assert raised.value.code == "registry_changed"
+    assert sides.there() == [most(9)]
+
+
+def test_two_promotions_at_once_are_one(sides: Sides) -> None:
+    sides.release(sides.source, most(1), most(2))
+    plans = [sides.plan(), sides.plan()]
+    for plan in plans:
+        assert sides.execute(plan).executed
     assert sides.there() == [most(1), most(2)]

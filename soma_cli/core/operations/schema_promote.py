@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from soma_cli.core.compatibility import Mode
-from soma_cli.core.errors import InputRejected, NotFound, UsageError
+from soma_cli.core.errors import CheckFailed, InputRejected, NotFound, UsageError
 from soma_cli.core.operations.schema_check import compare, worse
 from soma_cli.core.operations.schema_register import Rules, SubjectOf, compared, labelled, overruled
-from soma_cli.core.ports import DEFAULT_MODE, RegisteredSchema, SchemaRegistry, same_schema
+from soma_cli.core.ports import DEFAULT_MODE, RegisteredSchema, SchemaRegistry, VersionsChanged, same_schema
 from soma_cli.core.schema_results import PromotionPlan, SubjectPromotion, VersionCopy
 
 
@@ -46,19 +46,32 @@ def plan_promotion(source: Place, target: Place, names: Sequence[str], rules: Ru
 
 
 def promote(source: Place, target: Place, plan: PromotionPlan, copied: Callable[[int], None]) -> PromotionPlan:
-    """Carry out a plan. A version that came to the target meanwhile is not added twice."""
+    """Carry out a plan. A version that came to the target meanwhile is not added twice.
+
+    Raises NotFound where a version is gone from the source, CheckFailed where the target has got others meanwhile.
+    """
     for promotion in plan.schemas:
-        texts = {one.version: one.text for one in source.registry.versions(promotion.source_subject)}
+        texts = _texts(source, promotion)
         if promotion.mode_set:
             target.registry.set_mode(promotion.subject, Mode(promotion.mode))
         for copy in promotion.versions:
             if copy.wanted:
-                copy.becomes = _copy(target.registry, promotion.subject, texts[copy.version])
-                copy.copied = True
+                _copy(target.registry, promotion, copy, texts[copy.version])
                 plan.copied += 1
                 copied(1)
     plan.executed = True
     return plan
+
+
+def _texts(source: Place, promotion: SubjectPromotion) -> dict[int, str]:
+    texts = {one.version: one.text for one in source.registry.versions(promotion.source_subject)}
+    gone = [copy.version for copy in promotion.versions if copy.wanted and copy.version not in texts]
+    if gone:
+        raise NotFound(
+            f"version {gone[0]} of {promotion.source_subject} is no longer in the registry {source.registry.where()}",
+            hint="run it again: it is planned anew",
+        )
+    return texts
 
 
 def _planned(source: Place, target: Place, name: str, rules: Rules) -> SubjectPromotion:
@@ -120,10 +133,25 @@ def _plan_new(promotion: SubjectPromotion, source: Side, target: Side, rules: Ru
         before.append(new)
 
 
-def _copy(registry: SchemaRegistry, subject: str, text: str) -> int:
+def _copy(registry: SchemaRegistry, promotion: SubjectPromotion, copy: VersionCopy, text: str) -> None:
     try:
-        return registry.register(subject, text).version
+        copy.becomes = registry.register(promotion.subject, text, _last(promotion, copy)).version
+    except VersionsChanged as error:
+        raise CheckFailed(
+            f"version {copy.version} of {promotion.source_subject} was not copied: {registry.where()} has got "
+            f"a version of {promotion.subject} meanwhile that it was not checked against",
+            hint="run it again: it is planned anew",
+            code="registry_changed",
+        ) from error
     except InputRejected as error:
         if error.code == "registry_incompatible":
-            raise overruled(subject, error) from error
+            raise overruled(promotion.subject, error) from error
         raise
+    copy.copied = True
+
+
+def _last(promotion: SubjectPromotion, copy: VersionCopy) -> int:
+    """The last version of the subject, by what was seen of it: what this run copied, or what was planned."""
+    done = [one.becomes for one in promotion.versions if one.copied and one.becomes is not None]
+    assert copy.becomes is not None
+    return done[-1] if done else copy.becomes - 1

@@ -9,7 +9,7 @@ from soma_cli.core.compatibility import Budget, Mode
 from soma_cli.core.errors import CheckFailed, InputRejected
 from soma_cli.core.operations.schema_check import Version, compare
 from soma_cli.core.operations.schema_load import LoadedSchema, parse_schema
-from soma_cli.core.ports import DEFAULT_MODE, RegisteredSchema, SchemaRegistry, same_schema
+from soma_cli.core.ports import DEFAULT_MODE, RegisteredSchema, SchemaRegistry, VersionsChanged, same_schema
 from soma_cli.core.schema_results import RegisterResult, SchemaRegistration, SubjectCheck, SubjectMode
 
 SubjectOf = Callable[[str], str]
@@ -31,26 +31,41 @@ class Rules:
 def register(
     registry: SchemaRegistry, schemas: Sequence[LoadedSchema], subject_of: SubjectOf, rules: Rules
 ) -> RegisterResult:
-    """Register the schemas that are not there yet; none of them where any is `refused`.
+    """Register the schemas that are not there yet; none of them where any is `refused`. Where another client adds a
+    version meanwhile, the schema is judged again, and may be refused though others are registered by then.
 
     Raises InputRejected where the registry takes a schema for none.
     """
     judged = [_judged(registry, schema, subject_of(schema.name), rules) for schema in schemas]
-    if not any(registration.refused for registration in judged):
-        for schema, registration in zip(schemas, judged, strict=True):
-            if registration.version is None:
-                _add(registry, schema, registration)
-    return RegisterResult(registry.where(), judged)
+    if not any(found.refused for found, _ in judged):
+        judged = [_added(registry, schema, *one, rules) for schema, one in zip(schemas, judged, strict=True)]
+    return RegisterResult(registry.where(), [found for found, _ in judged])
 
 
-def _judged(registry: SchemaRegistry, schema: LoadedSchema, subject: str, rules: Rules) -> SchemaRegistration:
+def _added(
+    registry: SchemaRegistry, schema: LoadedSchema, found: SchemaRegistration, last: int, rules: Rules
+) -> tuple[SchemaRegistration, int]:
+    """What became of a schema: judged anew for as long as others are faster."""
+    while found.version is None and not found.refused:
+        try:
+            _add(registry, schema, found, last)
+        except VersionsChanged:
+            found, last = _judged(registry, schema, found.subject, rules)
+    return found, last
+
+
+def _judged(
+    registry: SchemaRegistry, schema: LoadedSchema, subject: str, rules: Rules
+) -> tuple[SchemaRegistration, int]:
+    """The verdict, and the last version that was there, 0 for none."""
     versions, mode = registry.versions(subject), registry.mode(subject)
+    last = versions[-1].version if versions else 0
     unasked = not versions and mode is Mode.NONE and rules.mode is None
     held = rules.mode or (DEFAULT_MODE if unasked else mode)
     for version in versions:
         if same_schema(version.text, schema.text):
             check = SubjectCheck(subject, held.value, True, path=schema.shown, change="same")
-            return SchemaRegistration(schema.name, subject, version.version, version.id, False, False, check)
+            return SchemaRegistration(schema.name, subject, version.version, version.id, False, False, check), last
     old = compared(versions, held)
     check = compare(subject, Version("the new schema", schema.document), old, held, rules.budget)
     check.path = schema.shown
@@ -58,7 +73,7 @@ def _judged(registry: SchemaRegistry, schema: LoadedSchema, subject: str, rules:
     if versions and (opinion := registry.opinion(subject, schema.text)) is not None:
         found.registry_compatible, found.registry_messages = opinion
     found.refused = not rules.accept(check.compatible) or found.registry_compatible is False
-    return found
+    return found, last
 
 
 def compared(versions: Sequence[RegisteredSchema], mode: Mode, where: str = "") -> list[Version]:
@@ -74,11 +89,11 @@ def labelled(version: RegisteredSchema, where: str = "") -> Version:
     return Version(label, parse_schema(version.subject, version.text, shown).document)
 
 
-def _add(registry: SchemaRegistry, schema: LoadedSchema, found: SchemaRegistration) -> None:
+def _add(registry: SchemaRegistry, schema: LoadedSchema, found: SchemaRegistration, last: int) -> None:
     if found.mode_set:
         registry.set_mode(found.subject, DEFAULT_MODE)
     try:
-        added = registry.register(found.subject, schema.text)
+        added = registry.register(found.subject, schema.text, last)
     except InputRejected as error:
         if error.code == "registry_incompatible":
             raise overruled(found.subject, error) from error

@@ -36,7 +36,14 @@ from soma_cli.core.ports.log import (
     Run,
     nothing_to_do,
 )
-from soma_cli.core.ports.registry import DEFAULT_MODE, Opinion, RegisteredSchema, SchemaRegistry, same_schema
+from soma_cli.core.ports.registry import (
+    DEFAULT_MODE,
+    Opinion,
+    RegisteredSchema,
+    SchemaRegistry,
+    VersionsChanged,
+    same_schema,
+)
 from soma_cli.core.ports.schema_files import SchemaFiles
 from soma_cli.core.ports.setup import Provisioned
 from soma_cli.core.ports.store import (
@@ -90,6 +97,7 @@ __all__ = [
     "SearchMode",
     "StoreShadow",
     "VectorIndex",
+    "VersionsChanged",
     "nothing_to_do",
     "same_schema",
 ]

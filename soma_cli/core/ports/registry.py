@@ -25,6 +25,10 @@ class Opinion(NamedTuple):
     messages: list[str]
 
 
+class VersionsChanged(Exception):
+    """The last version of the subject is another than the one that a new version was judged against."""
+
+
 DEFAULT_MODE = Mode.BACKWARD
 """The mode of a subject that soma registers first, and whose registry asks for nothing."""
 
@@ -68,9 +72,10 @@ class SchemaRegistry(Protocol):
         """The last version, by one request where a server is asked; None where there is no such subject."""
         ...
 
-    def register(self, subject: str, text: str) -> RegisteredSchema:
-        """Add a version. Raises InputRejected where the registry refuses it (code `registry_incompatible` where it
-        says that the versions break)."""
+    def register(self, subject: str, text: str, after: int | None = None) -> RegisteredSchema:
+        """Add a version. `after` is the last one that it was judged against, 0 for none. Raises VersionsChanged where
+        another is the last: always in files, and mostly by a server, which judges again itself. Raises InputRejected
+        where the registry refuses it (code `registry_incompatible` where it says that the versions break)."""
         ...
 
     def mode(self, subject: str) -> Mode:

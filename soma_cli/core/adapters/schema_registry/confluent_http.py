@@ -13,7 +13,7 @@ from soma_cli.core.adapters.schema_registry.confluent_http_client import Registr
 from soma_cli.core.adapters.schema_registry.confluent_http_errors import Absent
 from soma_cli.core.compatibility import Mode
 from soma_cli.core.errors import InputRejected
-from soma_cli.core.ports import Opinion, RegisteredSchema, same_schema
+from soma_cli.core.ports import Opinion, RegisteredSchema, VersionsChanged, same_schema
 from soma_cli.core.settings import RegistrySettings
 
 
@@ -33,6 +33,8 @@ class ConfluentRegistry:
     def versions(self, subject: str) -> list[RegisteredSchema]:
         try:
             numbers = self._client.expect(list, self._client.get(f"{_path(subject)}/versions"))
+            if any(type(number) is not int for number in numbers):
+                raise self._server.misconfigured(f"gives no numbers for the versions of the subject {subject}")
             return [self._version(subject, number) for number in sorted(numbers)]
         except Absent:
             return []
@@ -43,10 +45,13 @@ class ConfluentRegistry:
         except Absent:
             return None
 
-    def register(self, subject: str, text: str) -> RegisteredSchema:
-        for known in self.versions(subject):
+    def register(self, subject: str, text: str, after: int | None = None) -> RegisteredSchema:
+        there = self.versions(subject)
+        for known in there:
             if same_schema(known.text, text):
                 return known
+        if after not in (None, there[-1].version if there else 0):
+            raise VersionsChanged
         self._client.post(f"{_path(subject)}/versions", _json_schema(text))
         try:
             return self._registered(subject, self._client.post(_path(subject), _json_schema(text)))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from soma_cli.core.compatibility import Mode
 from soma_cli.core.errors import ConfigurationError, InputRejected, UsageError
-from soma_cli.core.ports.registry import DEFAULT_MODE, Opinion, RegisteredSchema, same_schema
+from soma_cli.core.ports.registry import DEFAULT_MODE, Opinion, RegisteredSchema, VersionsChanged, same_schema
 from soma_cli.core.schemas import SchemaFolder, mode_path, released_path, released_versions
 
 
@@ -37,16 +37,18 @@ class FilesRegistry:
         numbers = self._released().get(subject)
         return self._version(subject, numbers[-1]) if numbers else None
 
-    def register(self, subject: str, text: str) -> RegisteredSchema:
+    def register(self, subject: str, text: str, after: int | None = None) -> RegisteredSchema:
         self._check_writable()
         while True:
             there = self.versions(subject)
             for version in reversed(there):
                 if same_schema(version.text, text):
                     return version
-            number = there[-1].version + 1 if there else 1
-            if self._write_new(released_path(subject, number), text):
-                return RegisteredSchema(subject, number, None, text)
+            last = there[-1].version if there else 0
+            if after not in (None, last):
+                raise VersionsChanged
+            if self._write_new(released_path(subject, last + 1), text):
+                return RegisteredSchema(subject, last + 1, None, text)
 
     def mode(self, subject: str) -> Mode:
         path = self._folder.path / mode_path(subject)
