@@ -56,6 +56,22 @@ def test_a_file_that_is_no_schema_is_one_message(folder: Path, text: str, code: 
     assert hint.strip()
 
 
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"properties": {"a": {"type": "strange"}}}, "(at /properties/a/type)"),
+        ({"pattern": "^.{0,99999}$"}, "is no regular expression, or too large a one for the validator (at /pattern)"),
+        ({"type": "x" * 1000}, "xxx…"),
+    ],
+)
+def test_what_is_no_schema_has_its_place(folder: Path, schema: object, words: str) -> None:
+    write(folder / "person.json", schema)
+    result = soma("schema", "check")
+    assert result.exit_code == 5
+    assert words in result.stderr
+    assert len(result.stderr) < 600
+
+
 def test_bytes_that_are_no_text(folder: Path) -> None:
     (folder / "person.json").write_bytes(b'{"title": "\xff"}')
     result = soma("schema", "check")

@@ -19,6 +19,10 @@ from soma_cli.core.serialization import deserialize, json_pointer
 Fetch = Callable[[str], bytes]
 """What an address answers; given only where the caller allows that anything is fetched."""
 
+_NO_REGEX = ' is not a "regex"'
+_MESSAGE = 300
+"""Characters: a validator quotes the value, however long."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedSchema:
@@ -75,11 +79,14 @@ def parse_schema(name: str, text: str, shown: str) -> LoadedSchema:
 
 
 def checked(document: Any, shown: str) -> Any:
-    """The document. Raises InputRejected where it is no schema that can be compared; the message says of which file."""
+    """The document. Raises InputRejected where it is no schema that can be compared; the message says of which file,
+    and where in it."""
     try:
         refused_schema(document)
     except InputRejected as error:
-        error.message = f"{shown}: {error.message}"
+        said = error.message.replace(_NO_REGEX, " is no regular expression, or too large a one for the validator")
+        said = said if len(said) <= _MESSAGE else f"{said[: _MESSAGE // 2]}…{said[-_MESSAGE // 2 :]}"
+        error.message = f"{shown}: {said} (at {error.pointer})" if error.pointer else f"{shown}: {said}"
         raise
     return document
 
