@@ -13,8 +13,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
+from soma_cli.core.errors import ConfigurationError, ServiceUnavailable
 from soma_cli.core.eventing.audit import runs_of
 from soma_cli.core.ports import Assigned, EventLog, Revoked, Run
 from soma_cli.core.ports.landing import Landing
@@ -62,6 +65,7 @@ class LandingConsumer:
         self._applied: Mapping[int, int] = {}
         self._stalled: set[int] = set()
         self._more_in_log = False
+        self._may_ask = True
         self._looked_at = self._cleared_at = time.monotonic()
         self._closed = threading.Event()
 
@@ -90,7 +94,8 @@ class LandingConsumer:
         """What is applied need not be kept."""
         self._applied = dict(offsets)
         if not self._pace.keeps:
-            self._landing.clear(offsets)
+            with suppress(ServiceUnavailable):  # another look clears them
+                self._landing.clear(offsets)
 
     def close(self) -> None:
         self._closed.set()
@@ -119,12 +124,28 @@ class LandingConsumer:
     def _runs(self, limit: int) -> list[Run]:
         landed = self._landing.landed(self._topic_id, self._next, limit)
         self._stalled -= landed.keys()
-        runs = [self._run(partition, records, limit) for partition, records in landed.items()]
+        looks = [partial(self._run, partition, records, limit) for partition, records in landed.items()]
         if sum(map(len, landed.values())) < limit:
-            runs += self._missing(frozenset(self._next) - landed.keys(), limit)
+            looks.append(partial(self._missing, frozenset(self._next) - landed.keys(), limit))
+        runs = self._seen(looks)
         for run in runs:
             self._move(run.partition, run.end)
         self._take_turns()
+        return runs
+
+    def _seen(self, looks: Sequence[Callable[[], list[Run]]]) -> list[Run]:
+        """What has landed needs no brokers. Raises ServiceUnavailable where they are away and that leaves nothing."""
+        runs: list[Run] = []
+        away: ServiceUnavailable | None = None
+        for look in looks:
+            try:
+                runs += look()
+            except ServiceUnavailable as error:
+                away = error
+        if away is not None:
+            if not runs:
+                raise away
+            self._looked_at = time.monotonic()  # asking them again takes as long again
         return runs
 
     def _take_turns(self) -> None:
@@ -132,12 +153,12 @@ class LandingConsumer:
         first = next(iter(self._next))
         self._next[first] = self._next.pop(first)
 
-    def _run(self, partition: int, records: Sequence[Record], limit: int) -> Run:
+    def _run(self, partition: int, records: Sequence[Record], limit: int) -> list[Run]:
         start, end = self._next[partition], records[-1].offset + 1
         prepared = None
         if end - start == len(records):
             prepared = self._prepare(Run(partition, start, end, records))
-        return self._from_log(partition, end, limit) if prepared is None else prepared
+        return [self._from_log(partition, end, limit) if prepared is None else prepared]
 
     def _from_log(self, partition: int, end: int, limit: int) -> Run:
         return next(runs_of(self._log, partition, self._next[partition], end, limit))
@@ -187,7 +208,20 @@ class LandingConsumer:
 
     def _look_around(self, now: float) -> None:
         self._looked_at = now
-        self._passed = {number: at.offset for number, at in self._log.committed(self._group, EVENTS_TOPIC).items()}
+        self._passed = self._passed_by_connect()
         if now - self._cleared_at >= _CLEAR_EVERY_S:  # Connect, started again, lands once more what it had landed
             self._cleared_at = now
             self.commit(self._applied)
+
+    def _passed_by_connect(self) -> dict[int, int]:
+        """Without the right to ask, `stall_s` passes before the log is read instead."""
+        if not self._may_ask:
+            return {}
+        try:
+            return {number: at.offset for number, at in self._log.committed(self._group, EVENTS_TOPIC).items()}
+        except ConfigurationError as error:
+            if error.code != "not_authorized":
+                raise
+            self._may_ask = False
+            logger.warning("%s; what Connect leaves out is passed after %.0f s", error.message, self._pace.stall_s)
+            return {}
