@@ -225,3 +225,13 @@ def test_too_many_parts_in_great_depth_are_refused() -> None:
         schema = {"not": schema}
     with pytest.raises(InputRejected, match="too many parts"):
         bundled(a={"allOf": [schema], "$ref": "#name"})
+
+
+def test_the_checker_knows_the_same_keywords() -> None:
+    """Which hold schemas; `$defs` is none of draft-07's, and only references lead there."""
+    from soma_cli.core.compatibility import documents, weakening
+    from soma_cli.core.operations import schema_places
+
+    assert {*documents._SINGLE} == {*schema_places.ONE}
+    assert {*documents._NAMED, "$defs"} == {*schema_places.MAPS}
+    assert weakening._NAMED | {"$defs"} == {*schema_places.MAPS}

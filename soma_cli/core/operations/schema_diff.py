@@ -15,14 +15,12 @@ from typing import Any
 from soma_cli.core.compatibility import Budget, Verdict, check, refused_schema
 from soma_cli.core.errors import InputRejected
 from soma_cli.core.operations.schema_check import Version, same
+from soma_cli.core.operations.schema_places import LISTS, MAPS, ONE
 from soma_cli.core.schema_results import SchemaChange, SchemaDiff
 from soma_cli.core.serialization import json_pointer
 
-_SCHEMA = frozenset(
-    {"additionalItems", "additionalProperties", "contains", "else", "if", "items", "not", "propertyNames", "then"}
-)
-_LISTS = frozenset({"allOf", "anyOf", "oneOf", "items"})
-_MAPS = frozenset({"$defs", "definitions", "dependencies", "patternProperties", "properties"})
+_SCHEMA = frozenset({*ONE, "items"})
+_LISTS = frozenset({*LISTS, "items"})
 _SETS = frozenset({"enum", "required"})
 _DEFINITIONS = ("$defs", "definitions")
 _ABSENT = object()
@@ -78,7 +76,7 @@ def _keyword(path: tuple[str | int, ...], keyword: str, old: Any, new: Any) -> I
         yield from _whole(path, keyword, old, new)
     elif same(old, new):
         return
-    elif keyword in _MAPS and isinstance(old, dict) and isinstance(new, dict):
+    elif keyword in MAPS and isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(key for key in new if key not in old)]:
             yield from _member((*path, name), old.get(name, _ABSENT), new.get(name, _ABSENT))
     elif keyword in _LISTS and isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
@@ -96,7 +94,7 @@ def _keyword(path: tuple[str | int, ...], keyword: str, old: Any, new: Any) -> I
 def _whole(path: tuple[str | int, ...], keyword: str, old: Any, new: Any) -> Iterator[_Edit]:
     """A keyword that came or went: the members of a map one by one, as each says something."""
     there = new if old is _ABSENT else old
-    if keyword in _MAPS and isinstance(there, dict):
+    if keyword in MAPS and isinstance(there, dict):
         for name, value in there.items():
             yield _Edit((*path, name), *((_ABSENT, value) if old is _ABSENT else (value, _ABSENT)))
     else:

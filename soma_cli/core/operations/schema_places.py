@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-_SCHEMA = ("additionalItems", "additionalProperties", "contains", "else", "if", "not", "propertyNames", "then")
-_LISTS = ("allOf", "anyOf", "oneOf")
-_MAPS = ("$defs", "definitions", "dependencies", "patternProperties", "properties")
-
+ONE = ("additionalItems", "additionalProperties", "contains", "else", "if", "not", "propertyNames", "then")
+LISTS = ("allOf", "anyOf", "oneOf")
+MAPS = ("$defs", "definitions", "dependencies", "patternProperties", "properties")
+"""Keywords that hold one schema, lists and maps of them. `items` holds one, or a list."""
 
 Tokens = tuple[str, ...]
 """The parts of a JSON pointer."""
@@ -23,15 +23,15 @@ class Place(NamedTuple):
 
 def children(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """Tokens of the sub-schemas that stand right below."""
-    for keyword in _SCHEMA:
+    for keyword in ONE:
         if keyword in schema:
             yield (keyword,)
-    for keyword in (*_LISTS, "items"):
+    for keyword in (*LISTS, "items"):
         if isinstance(schema.get(keyword), list):
             yield from ((keyword, str(index)) for index in range(len(schema[keyword])))
     if isinstance(schema.get("items"), dict):
         yield ("items",)
-    for keyword in _MAPS:
+    for keyword in MAPS:
         if isinstance(schema.get(keyword), dict):
             yield from ((keyword, name) for name in schema[keyword])
 
