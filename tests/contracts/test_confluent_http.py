@@ -5,6 +5,7 @@ In front of the real registry stands a real HTTP server, with TLS, passwords or 
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
@@ -235,7 +236,7 @@ def test_tls_to_a_server_without_it_is_told() -> None:
          ["http://elsewhere/login", "registry.url"]),
         (Reply(407, "", b""), ConfigurationError, ["proxy"]),
         (Reply(418, "text/plain", b"teapot"), ConfigurationError, ["418", "teapot"]),
-        (Reply(200, JSON, b"xx", (("content-encoding", "gzip"),)), ConfigurationError, ["headers"]),
+        (Reply(200, JSON, b"xx", (("content-encoding", "gzip"),)), ConfigurationError, ["'gzip'", "asked not to"]),
         (Reply(429, JSON, b'{"message": "slow down"}'), ServiceUnavailable, ["slow down"]),
         (Reply(500, JSON, b'{"error_code": 50001, "message": "store away"}'), ServiceUnavailable, ["store away"]),
         (Reply(502, "text/html", b"<html>Bad Gateway</html>"), ServiceUnavailable, ["502", "text/html"]),
@@ -255,6 +256,35 @@ def test_a_huge_answer_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -
     with Front(registry_url()) as front:
         front.answer = lambda method, path: Reply(200, JSON, b"[" + b" " * (2 << 20) + b"]")
         refused(ConfigurationError, front.address, "more than 1 MB", "registry.url")
+
+
+@pytest.mark.parametrize("numbers", [b'[1, "x", null]', b"[true]", b"[1.5]", b"[[1]]"])
+def test_versions_that_are_no_numbers_are_no_registrys(numbers: bytes) -> None:
+    with Front(registry_url()) as front, opened(front.address) as registry:
+        front.answer = lambda method, path: Reply(200, JSON, numbers)
+        with pytest.raises(ConfigurationError, match="gives no numbers for the versions of the subject one"):
+            registry.versions("one")
+
+
+class Listening(Front):
+    """Keeps what it was told to be accepted as an encoding."""
+
+    encodings: tuple[str | None, ...] = ()
+
+    def reply(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        self.encodings += (headers.get("accept-encoding"),)
+        return super().reply(method, path, headers, body)
+
+
+def test_an_answer_is_not_asked_for_compressed() -> None:
+    """A small answer could be made huge by decompressing it, before its size is looked at."""
+    with Listening(registry_url()) as front, opened(front.address) as registry:
+        registry.subjects()
+        bomb = gzip.compress(b"[" + b" " * (64 << 20) + b"]")
+        front.answer = lambda method, path: Reply(200, JSON, bomb, (("content-encoding", "gzip"),))
+        with pytest.raises(ConfigurationError, match="asked not to"):
+            registry.subjects()
+        assert front.encodings == ("identity", "identity")
 
 
 def test_words_of_a_server_are_shown_on_one_line_without_control_characters() -> None:

@@ -203,6 +203,41 @@ def test_the_registry_away_leaves_the_copy(soma: Soma, registry: Registry) -> No
         assert {one["soma-schema-version"] for one in headers(system)} == {b"1"}
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(404, "text/html", b"<h1>default backend</h1>"),
+        Reply(200, "text/html", b"<html>"),
+        Reply(401, "application/json", b'{"error_code": 40101, "message": "who are you?"}'),
+        Reply(403, "text/plain", b"no"),
+    ],
+    ids=lambda reply: f"{reply.status}-{reply.content_type}",
+)
+def test_another_answer_in_its_place_leaves_the_copy(
+    tmp_path: Path, registry: Registry, reply: Reply, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {**registry.settings, "data_dir": str(tmp_path / "data"), "registry__refresh_s": 0.000001}
+    with create_memory_system(**settings) as system:
+        system.store(text="one")
+        registry.front.answer = lambda method, path: reply
+        with caplog.at_level(logging.WARNING, "soma"):
+            system.store(text="two")
+        assert f"going by the copy of version 1 of {registry.subject}; " in caplog.text
+        assert len(headers(system)) == 2
+    settings["data_dir"] = str(tmp_path / "new")
+    with create_memory_system(**settings) as system, pytest.raises(ConfigurationError, match="no copy of the schema"):
+        system.store(text="one")
+
+
+def test_a_registry_that_says_the_subject_is_gone_is_believed(system: MemorySystem, registry: Registry) -> None:
+    system.store(text="one")
+    gone = b'{"error_code": 40401, "message": "Subject not found."}'
+    registry.front.answer = lambda method, path: Reply(404, "application/json", gone)
+    settings = {**registry.settings, "data_dir": str(system.settings.data_dir), "registry__refresh_s": 0.000001}
+    with create_memory_system(**settings) as another, pytest.raises(ConfigurationError, match="is not in the schema"):
+        another.store(text="two")
+
+
 def test_a_registry_that_hangs_is_waited_for_once(soma: Soma, registry: Registry) -> None:
     soma.settings = {**registry.environment, "SOMA_REGISTRY__TIMEOUT_S": "0.5", "SOMA_REGISTRY__REFRESH_S": "0.000001"}
     assert soma.inline("store", "--text", "x").returncode == 0

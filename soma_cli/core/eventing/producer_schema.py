@@ -1,6 +1,7 @@
 """Producers that also keep to the schema that the registry has: its latest version, asked for now and then.
 
-A copy in memory, and one in a file for the processes that come after, go on where the registry is away. What a copy
+A copy in memory, and one in a file for the processes that come after, go on where the registry is away, does not let
+soma in, or is not what answers: what was good a minute ago is no reason to stop writing. What a copy
 refuses is asked about once more before it is refused, so that nobody waits for a new version to arrive.
 """
 
@@ -71,7 +72,8 @@ class ProducerSchema:
 
     def __call__(self, event: MemoryEvent) -> Headers:
         """The headers that name the version. Raises EventRejected with pointer and version where it does not fit;
-        ServiceUnavailable where the registry is away and there is no copy; ConfigurationError."""
+        ServiceUnavailable and ConfigurationError where the registry gives none and there is no copy, ConfigurationError
+        where it has none that can be used."""
         document = deserialize(event.value)
         held = self._of_age(self._refresh_s)
         if not held.accepts(document):
@@ -89,14 +91,14 @@ class ProducerSchema:
             return self._held
 
     def _asked(self) -> _Held:
-        """The registry's latest; the copy again, which is believed for another while, where it is away."""
+        """The registry's latest; the copy again, which is believed for another while, where it gives none."""
         registry, known = self._registry(), self._held
         try:
             latest = registry.latest(self._subject)
-        except ServiceUnavailable as error:
+        except (ServiceUnavailable, ConfigurationError) as error:
             if known is None:
                 raise _without_a_copy(error) from error
-            logger.warning("%s; going by the copy of %s", error.message, known.shown)
+            logger.warning("%s; going by the copy of %s; %s", error.message, known.shown, error.hint)
             latest = known.schema
         if latest is None:
             raise ConfigurationError(
@@ -167,8 +169,8 @@ def _shown(schema: RegisteredSchema) -> str:
     return f"version {schema.version} of {schema.subject}"
 
 
-def _without_a_copy(error: ServiceUnavailable) -> ServiceUnavailable:
-    return ServiceUnavailable(
+def _without_a_copy(error: ServiceUnavailable | ConfigurationError) -> ServiceUnavailable | ConfigurationError:
+    return type(error)(
         f"{error.message}; there is no copy of the schema here yet",
         hint=f"{error.hint}; or set registry.validate to none",
         code=error.code,

@@ -72,7 +72,9 @@ class RegistryClient:
         deadline = time.monotonic() + self._settings.timeout_s
         content = bytearray()
         with client.stream(method, self.server.endpoint + path, content=body) as response:
-            for chunk in response.iter_bytes():
+            if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
+                raise self.server.misconfigured(f"answers in {encoding[:20]!r}, which it was asked not to")
+            for chunk in response.iter_raw():
                 content += chunk
                 if len(content) > LARGEST_ANSWER:
                     raise self.server.misconfigured(
@@ -93,7 +95,11 @@ class RegistryClient:
                 verify = tls_context(self._settings) if self.server.endpoint.startswith("https:") else True
                 try:
                     self._client = httpx.Client(
-                        headers={"Content-Type": MEDIA_TYPE, "Accept": f"{MEDIA_TYPE}, application/json"},
+                        headers={
+                            "Content-Type": MEDIA_TYPE,
+                            "Accept": f"{MEDIA_TYPE}, application/json",
+                            "Accept-Encoding": "identity",  # what is compressed is of no size that could be bounded
+                        },
                         auth=authorization(self._settings),
                         verify=verify,
                         timeout=self._settings.timeout_s,

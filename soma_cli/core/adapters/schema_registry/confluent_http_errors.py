@@ -77,8 +77,6 @@ class Server:
             return self.misconfigured(f"cannot be asked: {self._clean(str(error))}")
         if isinstance(error, httpx.TimeoutException):
             return self.unavailable(f"no answer within {self._settings.timeout_s:g} s")
-        if isinstance(error, httpx.DecodingError):
-            return self.misconfigured("answers with bytes that are not what its headers say")
         words = self._clean(str(error)) or type(error).__name__
         for sign, (what, hint) in _TLS.items():
             if sign in words:
