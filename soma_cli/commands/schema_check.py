@@ -19,7 +19,7 @@ from soma_cli.commands.schema_options import (
     mode_of,
     open_schemas,
 )
-from soma_cli.commands.schema_report import annotation, remarks, show, workflow_commands
+from soma_cli.commands.schema_report import annotation, failure, remarks, show, workflow_commands
 from soma_cli.core.errors import CheckFailed, SomaError, UsageError
 from soma_cli.output import Format, progress, say
 
@@ -79,7 +79,7 @@ def check(
             report = _checked(governance, names or [], against, mode_of(mode))
     except SomaError as error:
         if as_annotations:
-            sys.stdout.write(f"{annotation('error', error.message)}\n")
+            sys.stdout.write(f"{failure(error)}\n")
         raise
     output.result(report, lambda: show(report))
     for remark in remarks(report):
@@ -97,7 +97,7 @@ def _checked(governance: Governance, names: Sequence[str], against: str, mode: M
     if against == "log":
         return _against_log(governance, names, mode)
     if against in ("released", "registry") or against.startswith("git:"):
-        _refuse_wrong_place(governance, names)
+        governance.refuse_wrong_place(names)
         return governance.check(_names(governance, names), against=against, mode=mode)
     if not is_file(against) and not Path(against).is_file():
         raise UsageError(
@@ -110,14 +110,6 @@ def _checked(governance: Governance, names: Sequence[str], against: str, mode: M
     return governance.check_file(new, Path(against), mode)
 
 
-def _refuse_wrong_place(governance: Governance, names: Sequence[str]) -> None:
-    """A step of a CI that began in the wrong folder must not pass by what ships with soma."""
-    from soma_cli.core.schemas import no_own_folder, repository_of
-
-    if not names and governance.folder.origin == "shipped" and repository_of(Path.cwd()) is not None:
-        raise no_own_folder()
-
-
 def _names(governance: Governance, words: Sequence[str]) -> list[str]:
     """Schemas by name; a file counts as the schema that it is the working version of."""
     return [_name_of_file(governance, word) if is_file(word) else word for word in words]
@@ -125,6 +117,8 @@ def _names(governance: Governance, words: Sequence[str]) -> list[str]:
 
 def _name_of_file(governance: Governance, word: str) -> str:
     path, name = Path(word), Path(word).name.removesuffix(".json")
+    if not path.exists():
+        raise UsageError(f"there is no file {word}", hint="check the path, or name a schema of the folder")
     if path.resolve() == governance.path(name).resolve():
         return name
     raise UsageError(

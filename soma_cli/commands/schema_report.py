@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from soma_cli.output import drawable, hanging, json_text, printable, visible
 
 if TYPE_CHECKING:
+    from soma_cli.core.errors import SomaError
     from soma_cli.core.schema_results import SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
 
 _MARKS = {True: ("✓", "ok", "32"), False: ("✗", "x", "31"), None: ("?", "?", "33")}
@@ -190,6 +192,23 @@ def _evidence(violation: SchemaViolation) -> Iterator[str]:
         yield f"{_events(violation.count or 0)}, first at {', '.join(violation.positions)}"
     elif violation.keyword:
         yield f"{violation.writer} accepts, {violation.reader} refuses: {shortened(violation.witness)}"
+
+
+def failure(error: SomaError) -> str:
+    """What ended the check, at the file that its message begins with."""
+    path, separator, _ = error.message.partition(": ")
+    if not separator or not Path(path).is_file():
+        return annotation("error", error.message)
+    line = re.search(r" line (\d+)", error.message)
+    where = line[1] if line else str(_line_or_first(path, error.details.get("pointer") or ""))
+    return f"::error file={_property(_from_workspace(path))},line={where}::{_data(error.message)}"
+
+
+def _line_or_first(path: str, pointer: str) -> int:
+    try:
+        return _line(path, pointer)
+    except (ValueError, IndexError):
+        return 1  # it is no JSON
 
 
 def annotation(

@@ -33,6 +33,7 @@ from soma_cli.core.schemas import (
     find_folder,
     no_own_folder,
     released_versions,
+    repository_of,
     schemas_folder,
     stray,
     subject_of,
@@ -63,6 +64,12 @@ class Governance:
     def folder(self) -> SchemaFolder:
         """Raises UsageError where the one of the settings is none."""
         return find_folder(self._settings.registry.folder)
+
+    def refuse_wrong_place(self, names: Sequence[str]) -> None:
+        """A step of a CI that began in the wrong folder must not pass by what ships with soma. Raises UsageError where
+        nothing is named in a repository without a folder of schemas."""
+        if not names and self.folder.origin == "shipped" and repository_of(Path.cwd()) is not None:
+            raise no_own_folder()
 
     @property
     def files(self) -> SchemaFiles:

@@ -238,12 +238,6 @@ def test_annotations_name_files_from_the_top_of_the_checkout(folder: Path, monke
     assert f"file={folder.parent.name}/schemas/person.json" in soma("schema", "check", "-o", "github").stdout
 
 
-def test_annotations_tell_of_what_could_not_be_checked(folder: Path) -> None:
-    write(folder / "person.json", "{")
-    result = soma("schema", "check", "-o", "github")
-    assert (result.exit_code, result.stdout.startswith("::error::schemas/person.json: ")) == (5, True)
-
-
 def test_what_is_allowed_is_a_warning(folder: Path) -> None:
     folder_of(folder, person=OPAQUE)
     write(folder / "person.json", OPAQUE_TOO)
@@ -304,3 +298,30 @@ def test_what_breaks_in_another_file_is_annotated_there(folder: Path) -> None:
     violation = report("schema", "check", "person")["subjects"][0]["violations"][0]
     assert (violation["file"], violation["file_pointer"]) == ("schemas/common.json", "/definitions/na~1me/type")
     assert violation["pointer"] == "/definitions/common/definitions/na~1me/type"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('{\n  "title": "x",\n  "type": "strange"\n}', 3),
+        ('{\n  "title": "x",\n}', 3),
+        ("", 1),
+        ('{\n"a": 1, "a": 2}', 2),
+    ],
+)
+def test_what_is_no_schema_is_annotated_at_its_place(folder: Path, text: str, line: int) -> None:
+    write(folder / "person.json", text)
+    result = soma("schema", "check", "-o", "github")
+    assert result.exit_code == 5
+    assert result.stdout.startswith(f"::error file=schemas/person.json,line={line}::schemas/person.json: ")
+
+
+def test_what_has_no_file_is_annotated_without_one(folder: Path) -> None:
+    result = soma("schema", "check", "nothing", "-o", "github")
+    assert (result.exit_code, result.stdout.startswith("::error::there is no schema 'nothing'")) == (6, True)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(folder: Path) -> None:
+    result = soma("schema", "check", "./nofile.json")
+    assert result.exit_code == 2
+    assert "there is no file ./nofile.json" in result.stderr

@@ -237,7 +237,7 @@ def test_an_address_that_nobody_answers(folder: Path) -> None:
 # --- what is not looked at ---
 
 
-@pytest.mark.parametrize("name", ["my schema.json", "mémoire.json", "-draft.json"])
+@pytest.mark.parametrize("name", ["my schema.json", "mémoire.json", "-draft.json", "Note.JSON"])
 def test_a_file_without_a_schemas_name_is_refused(folder: Path, name: str) -> None:
     write(folder / name, PERSON)
     result = soma("schema", "check")

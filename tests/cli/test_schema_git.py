@@ -342,4 +342,5 @@ def test_a_repository_without_schemas_does_not_pass(tmp_path: Path, monkeypatch:
         result = soma("schema", "check", "--against", against)
         assert (result.exit_code, result.stdout) == (2, "")
         assert "no folder `schemas` here" in result.stderr
+    assert soma("schema", "register").exit_code == 2
     assert soma("schema", "check", "memory.event").exit_code == 0

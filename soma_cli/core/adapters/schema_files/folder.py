@@ -35,7 +35,7 @@ class FolderFiles:
         counts = prefix == "" or _VERSIONS.fullmatch(prefix) is not None
         for name, is_folder in _entries(self._folder / prefix, must=counts):
             path = f"{prefix}{name}"
-            if name.endswith(".json"):
+            if name.lower().endswith(".json"):
                 yield path
             elif is_folder and (depth > 0 or _VERSIONS.fullmatch(f"{path}/")):
                 yield from self._below(f"{path}/", depth - 1)
