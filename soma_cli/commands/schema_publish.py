@@ -50,6 +50,7 @@ def register(
     """
     output = output_of(ctx, format, quiet)
     with open_schemas(ctx, schemas, allow_remote=allow_remote) as governance:
+        governance.refuse_wrong_place(names or ())
         result = governance.register(names or (), rules_of(mode, allow_undecided))
     output.result(result, lambda: _show_registered(result), (one.subject for one in result.schemas if one.registered))
     if refused := [one.check for one in result.schemas if one.refused]:
