@@ -117,10 +117,10 @@ def _names(governance: Governance, words: Sequence[str]) -> list[str]:
 
 def _name_of_file(governance: Governance, word: str) -> str:
     path, name = Path(word), Path(word).name.removesuffix(".json")
-    if not path.exists():
-        raise UsageError(f"there is no file {word}", hint="check the path, or name a schema of the folder")
     if path.resolve() == governance.path(name).resolve():
         return name
+    if not path.exists():
+        raise UsageError(f"there is no file {word}", hint="check the path, or name a schema of the folder")
     raise UsageError(
         f"{word} is no schema of {governance.folder.path}",
         hint=f"say what to compare it with: soma schema check {word} --against OLD.json",

@@ -64,6 +64,7 @@ def test_a_deleted_schema_breaks(repository: Repository) -> None:
     result = soma("schema", "check", "--against", "git:main")
     assert result.exit_code == 7
     assert "schemas/person.json is gone" in result.stdout
+    assert soma("schema", "check", "schemas/person.json", "--against", "git:main").exit_code == 7
 
 
 def test_a_renamed_schema_breaks_and_is_told_from_a_deleted_one(repository: Repository) -> None:
