@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+import orjson
+
+from soma_cli.core.adapters.bounded_http import UNCOMPRESSED, Slow, Unwelcome, answer_of
 from soma_cli.core.adapters.connect.connect_errors import Absent, ConnectErrors
 from soma_cli.core.errors import ServiceUnavailable
 from soma_cli.core.settings import ConnectSettings
@@ -17,6 +19,7 @@ from soma_cli.core.settings_catalogue import without_password
 if TYPE_CHECKING:
     import httpx
 
+T = TypeVar("T")
 STOPPED = "STOPPED"
 _LOOK_EVERY_S = 0.2
 _SETTLE_S = 60.0
@@ -30,27 +33,28 @@ class ConnectHttp:
         self._url = (settings.url or "").rstrip("/")
         self._timeout_s = settings.timeout_s
         self.where = without_password(self._url)
-        self._errors = ConnectErrors(self.where)
+        self._errors = ConnectErrors(self.where, self._url)
         self._client: httpx.Client | None = None
 
     def version(self) -> str:
         """Raises ConfigurationError where something else than Connect answers."""
         root = self._ask("GET", "/")
         if not isinstance(root, dict) or "kafka_cluster_id" not in root:
-            raise self._errors.stranger("JSON that is not Connect's")
+            raise self._errors.stranger("with JSON that is not Connect's")
         return str(root.get("version"))
 
     def plugins(self) -> set[str]:
         """The class names of connectors, transformations and converters that it can load."""
         found = self._ask("GET", "/connector-plugins?connectorsOnly=false")
-        return {str(one.get("class")) for one in found if isinstance(one, dict)} if isinstance(found, list) else set()
+        return {str(self._expect(dict, one).get("class")) for one in self._expect(list, found)}
 
     def config(self, connector: str) -> dict[str, str] | None:
         """None where there is no such connector."""
         try:
-            return {str(key): str(value) for key, value in self._ask("GET", f"{_path(connector)}/config").items()}
+            found = self._ask("GET", f"{_path(connector)}/config")
         except Absent:
             return None
+        return {key: str(value) for key, value in self._expect(dict, found).items()}
 
     def make(self, connector: str, config: Mapping[str, str]) -> None:
         """Make the connector: stopped, where Connect can do that. Raises ConfigurationError where it refuses."""
@@ -67,9 +71,16 @@ class ConnectHttp:
     def status(self, connector: str) -> dict[str, Any] | None:
         """As Connect tells it: {"connector": {"state"...}, "tasks": [{"id", "state", "trace"...}]}."""
         try:
-            found: dict[str, Any] = self._ask("GET", f"{_path(connector)}/status")
+            answer = self._ask("GET", f"{_path(connector)}/status")
         except Absent:
             return None
+        found: dict[str, Any] = self._expect(dict, answer)
+        tasks = [self._expect(dict, task) for task in self._expect(list, found.get("tasks"))]
+        for one in (self._expect(dict, found.get("connector")), *tasks):
+            self._expect(str, one.get("state"))
+            self._expect(str, one.get("trace") or "")
+        for task in tasks:
+            self._expect(int, task.get("id"))
         return found
 
     def stop(self, connector: str) -> None:
@@ -119,21 +130,38 @@ class ConnectHttp:
         """The answer's JSON, None where it is empty."""
         import httpx
 
-        if self._client is None:
-            self._client = httpx.Client(trust_env=not _is_loopback(self._url), headers={"User-Agent": "soma"})
+        content = None if body is None else orjson.dumps(body)
         try:
-            answer = self._client.request(method, self._url + path, json=body, timeout=self._timeout_s)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            answer = answer_of(self._open(), method, self._url + path, content, self._timeout_s)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise self._errors.unusable(error) from error
-        except httpx.HTTPError as error:
+        except Unwelcome as error:
+            raise self._errors.stranger(str(error)) from error
+        except (Slow, httpx.HTTPError) as error:
             raise self._errors.away(error, self._timeout_s) from error
         try:
-            said = json.loads(answer.content) if answer.content.strip() else None
+            said = orjson.loads(answer.content) if answer.content.strip() else None
         except ValueError as error:
-            raise self._errors.no_json(answer.status_code, answer.headers.get("Content-Type", "")) from error
+            raise self._errors.no_json(answer.status, answer.kind) from error
         if answer.is_success:
             return said
-        raise self._errors.refused(answer.status_code, said)
+        raise self._errors.refused(answer.status, said)
+
+    def _open(self) -> httpx.Client:
+        import httpx
+
+        if self._client is None:
+            headers = {"User-Agent": "soma", "Content-Type": "application/json", **UNCOMPRESSED}
+            try:
+                self._client = httpx.Client(trust_env=not _is_loopback(self._url), headers=headers)
+            except (ImportError, ValueError) as error:  # httpx's words for a proxy that it cannot use
+                raise self._errors.unusable(error) from error
+        return self._client
+
+    def _expect(self, kind: type[T], answer: object) -> T:
+        if not isinstance(answer, kind):
+            raise self._errors.stranger("with JSON that is not Connect's")
+        return answer
 
 
 def _path(connector: str) -> str:
