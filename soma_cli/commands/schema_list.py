@@ -40,8 +40,8 @@ def list_schemas(
         output.rows(governance.summaries(), _show, lambda row: str(row.name))
         if format is Format.TEXT and not quiet:
             say(f"soma: the schemas of {governance.folder.description}")
-        if ignored := governance.ignored():
-            say(f"soma: {left_out(ignored)}")
+        if nameless := governance.nameless():
+            say(f"soma: {left_out(nameless)}")
 
 
 def show(

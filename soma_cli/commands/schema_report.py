@@ -41,7 +41,7 @@ def show(report: SchemaCheck) -> None:
 
 def remarks(report: SchemaCheck) -> Iterator[str]:
     """What was not looked at, and not compared."""
-    if not report.compared:
+    if not report.compared and not report.missing:  # those that are missing are an error of their own
         yield _nothing(report)
     if report.ignored:
         yield left_out(report.ignored)
@@ -51,10 +51,8 @@ def _nothing(report: SchemaCheck) -> str:
     if report.against == "log":
         return "nothing was compared: the log is empty"
     if report.against == "released":
-        return (
-            f"nothing was compared: no version is released in {report.folder}; `soma schema register` makes the first"
-        )
-    return f"nothing was compared: {_named(report.against)} have none of these schemas"
+        return f"nothing was compared: no version is released in {report.folder}; see --against registry, or git:REV"
+    return f"nothing was compared: none of these schemas is in {_named(report.against)}"
 
 
 def left_out(files: Sequence[str]) -> str:

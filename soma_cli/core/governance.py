@@ -153,10 +153,10 @@ class Governance:
             report.missing = [name for name in work.names if name in known]
         return report
 
-    def ignored(self) -> list[str]:
-        """Files of the folder that are no schemas: by their names, or as they lie further below."""
+    def nameless(self) -> list[str]:
+        """Files right in the folder that have no schema's name."""
         files = self.files
-        return [files.shown(path) for path in stray(files.paths())]
+        return [files.shown(path) for path in stray(files.paths()) if "/" not in path]
 
     def check_file(
         self,

@@ -254,6 +254,7 @@ def test_files_further_below_are_told_unless_they_are_referred_to(folder: Path) 
     write(folder / ".hidden.json", PERSON)
     write(folder / "person.json", record(name_={"$ref": "parts/name.json"}))
     assert report("schema", "check")["ignored"] == ["schemas/parts/deep/lost.json", "schemas/versions/person/v2.json"]
+    assert "not looked at" not in soma("schema", "list").stderr
     result = soma("schema", "check", "-o", "github")
     assert "not looked at" in result.stderr
     assert "::warning::not looked at, as no schema by its name or place: schemas/parts/deep/lost.json" in result.stdout
