@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from soma_cli.core.governance import Governance
     from soma_cli.core.schema_results import PromotionPlan, SubjectCheck, SubjectPromotion, VersionCopy
 
+_RELEASED = (
+    "a released version cannot be changed; where the readers there can take it, repeat this with --mode, and set the "
+    "mode of the other registry with `soma schema mode` where it refuses as well"
+)
+
 
 def promote(
     ctx: typer.Context,
@@ -57,11 +62,24 @@ def promote(
             _show_plan(plan)
         wanted, refused = len(_wanted(plan)), _refused(plan)
         if execute and not refused and (not wanted or confirm(_question(plan, wanted), yes=yes)):
-            with progress("copying", wanted) as advance:
+            with progress("copying", wanted) as advance, _telling(plan, wanted):
                 plan = ours.promote(theirs, plan, advance)
     output.result(plan, lambda: _show_outcome(plan, wanted), (f"{one} {copy.becomes}" for one, copy in _wanted(plan)))
     if refused:
-        raise refusal("nothing was copied", refused)
+        raise refusal("nothing was copied", refused, _RELEASED)
+
+
+@contextmanager
+def _telling(plan: PromotionPlan, wanted: int) -> Iterator[None]:
+    """Says how far it came where it fails."""
+    from soma_cli.core.errors import SomaError
+
+    try:
+        yield
+    except SomaError as error:
+        error.message = f"{error.message}; copied before: {plan.copied} of {wanted}"
+        error.details["copied"] = plan.copied
+        raise
 
 
 @contextmanager
@@ -93,9 +111,10 @@ def _show_plan(plan: PromotionPlan) -> None:
     fields([("from", plan.source), ("to", plan.target)])
     for one in plan.schemas:
         given = ", given by soma: the registry asks for nothing" if one.mode_set else ""
-        renamed = "" if one.source_subject == one.subject else f", {one.source_subject} there"
+        renamed = "" if one.source_subject == one.subject else f"{one.source_subject} there, "
+        called = "" if one.name == one.subject else f"{one.name}, "
         print()
-        hanging("", f"{one.subject} ({one.name}{renamed}; mode {one.mode}{given})")
+        hanging("", f"{one.subject} ({called}{renamed}mode {one.mode}{given})")
         for copy in one.versions:
             _show_copy(copy)
         _show_strangers(one)

@@ -90,11 +90,15 @@ def show_registrys_verdict(compatible: bool | None, check: SubjectCheck) -> None
     if compatible is not None and compatible is not check.compatible:
         verdict = "compatible" if compatible else "incompatible"
         ours = {True: "compatible", False: "broken by the document above", None: "undecided"}[check.compatible]
-        hanging("    ", f"the registry itself says {verdict}; soma says {ours}")
+        told = "soma was asked for nothing: the mode is NONE" if check.mode == "NONE" else f"soma says {ours}"
+        hanging("    ", f"the registry itself says {verdict}; {told}")
 
 
-def refusal(done: str, refused: list[SubjectCheck]) -> CheckFailed:
-    """What a command raises that changed nothing because of these."""
+_CHANGE = "keep accepting the documents shown, or release the change as a schema of another name"
+
+
+def refusal(done: str, refused: list[SubjectCheck], hint: str = _CHANGE) -> CheckFailed:
+    """What a command raises that changed nothing because of these; `hint` is for what breaks."""
     names = ", ".join(dict.fromkeys(check.subject for check in refused))
     if all(check.compatible is None for check in refused):
         return CheckFailed(
@@ -104,15 +108,20 @@ def refusal(done: str, refused: list[SubjectCheck]) -> CheckFailed:
         )
     if all(check.compatible is True for check in refused):
         return CheckFailed(
-            f"{done}: the registry refuses {names}, which soma finds compatible",
+            f"{done}: the registry refuses {names}, which soma {_found(refused)}",
             hint="to overrule it, set its mode to NONE by `soma schema mode`, repeat this with --mode, and set it back",
             code="registry_incompatible",
         )
     return CheckFailed(
         f"{done}: {names} would break what is there",
-        hint="keep accepting the documents shown, or release the change as a schema of another name",
+        hint=hint,
         code="schema_incompatible",
     )
+
+
+def _found(refused: list[SubjectCheck]) -> str:
+    asked = any(check.mode != "NONE" for check in refused)
+    return "finds compatible" if asked else "was not asked about: the mode is NONE"
 
 
 def mode(

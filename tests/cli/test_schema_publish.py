@@ -124,11 +124,21 @@ def test_what_the_registry_alone_refuses_is_told_with_a_way_on(
     assert (numbers(registry, name), registry.mode(name)) == ([1, 2], Mode.BACKWARD)
 
 
+def test_what_soma_was_not_asked_about_it_has_not_found(schemas: Path, name: str) -> None:
+    soma("schema", "register")
+    write(schemas / f"{name}.json", WITH_EMAIL)
+    done = soma("schema", "register", "--mode", "NONE")
+    assert done.exit_code == 7
+    assert "the registry itself says incompatible; soma was asked for nothing: the mode is NONE" in done.stdout
+    assert f"the registry refuses {name}, which soma was not asked about" in done.stderr
+
+
 def test_a_schema_without_its_draft_gets_a_hint(schemas: Path, name: str) -> None:
     write(schemas / f"{name}.json", {"type": "object"})
     done = soma("schema", "register")
     assert done.exit_code == 5
     assert "422" in done.stderr
+    assert f"{name}.json: the schema registry" in done.stderr
     assert 'add "$schema"' in done.stderr
 
 
@@ -229,7 +239,7 @@ def test_promotion_is_planned_and_then_copies_the_versions_in_their_order(
 ) -> None:
     plan = soma(*PROMOTE)
     assert plan.exit_code == 0, plan.stderr
-    assert f"{name} ({name}; mode BACKWARD, given by soma: the registry asks for nothing)" in plan.stdout
+    assert f"{name} (mode BACKWARD, given by soma: the registry asks for nothing)" in plan.stdout
     assert [line.split() for line in plan.stdout.splitlines() if "to be copied" in line] == [
         ["version", str(number), "is", "to", "be", "copied"] for number in (1, 2, 3)
     ]
@@ -270,7 +280,8 @@ def test_all_is_checked_before_anything_is_copied(name: str, schemas: Path, regi
     assert done.exit_code == 7
     told = " ".join(done.stdout.split())
     assert "version 2 of schemas/versions accepts, version 1 of schemas/versions refuses" in told
-    assert "nothing was copied" in done.stderr
+    assert f"nothing was copied: {name} would break what is there" in done.stderr
+    assert "a released version cannot be changed" in done.stderr
     assert numbers(registry, name) == []
 
 
@@ -308,6 +319,19 @@ def test_what_is_older_than_the_newest_that_is_there_is_passed_over(name: str, r
     assert "version 2 is passed over: a newer one is there already" in done.stdout
     assert "nothing to copy: the newest versions are there already" in done.stdout
     assert [json.loads(one.text) for one in registry.versions(name)] == [PERSON, WIDEST]
+
+
+@pytest.mark.usefixtures("profiles")
+def test_what_was_copied_before_the_registry_refused_is_told(
+    name: str, schemas: Path, registry: ConfluentRegistry
+) -> None:
+    """Its verdict on a version that comes after one it has not got yet is known only then."""
+    write(schemas / f"{name}.json", {**WIDEST, "properties": {**WIDEST["properties"], "more": {}}})
+    assert soma("--profile", "staging", "schema", "register").exit_code == 0
+    done = soma(*PROMOTE, "--execute", "--yes")
+    assert done.exit_code == 7
+    assert "copied before: 3 of 4" in done.stderr
+    assert numbers(registry, name) == [1, 2, 3]
 
 
 @pytest.mark.usefixtures("profiles")

@@ -99,6 +99,7 @@ def _add(registry: SchemaRegistry, schema: LoadedSchema, found: SchemaRegistrati
             raise overruled(found.subject, error) from error
         if "$schema" not in schema.text:
             error.hint = 'add "$schema": "http://json-schema.org/draft-07/schema#": some registries go by it'
+        error.message = f"{schema.shown}: {error.message}"
         raise
     found.version, found.id, found.registered = added.version, added.id, True
 

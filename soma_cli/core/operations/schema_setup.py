@@ -38,7 +38,7 @@ def findings(registry: SchemaRegistry, settings: Settings) -> list[Finding]:
     if not versions:
         severity = "error" if settings.registry.validate == "latest" else "warning"
         message = f"{subject} is not in {registry.where()}"
-        return [Finding("registry", severity, message, f"register it with `soma schema register {EVENT_SCHEMA}`")]
+        return [Finding("registry", severity, message, "`soma init` registers it")]
     found = _differing(subject, versions) or [Finding("registry", "ok", _described(registry, versions, mode))]
     if mode is Mode.NONE:
         hint = f"`soma schema mode {EVENT_SCHEMA} {DEFAULT_MODE}` has new versions checked"

@@ -89,6 +89,6 @@ def test_doctor_tells_what_the_registry_lacks(cluster: Installation) -> None:
         (finding,) = found_by_doctor(cluster, SOMA_REGISTRY__VALIDATE=validate)
         assert finding["status"] == status
         assert f"{subject(cluster)} is not in {registry_url()}" in finding["message"]
-        assert "soma schema register memory.event" in finding["hint"]
+        assert "soma init" in finding["hint"]
     (away,) = found_by_doctor(cluster, SOMA_REGISTRY__URL="http://127.0.0.1:1")
     assert (away["status"], "registry.url" in away["hint"]) == ("error", True)
