@@ -72,6 +72,16 @@ def test_a_store_that_refuses_everything_does_not_drain_the_log_into_the_dead_le
         assert len(read_letters(log)) == 3
 
 
+def test_the_worker_that_stopped_is_the_one_to_go_on_with(log: SqliteEventLog, store: SqliteMemoryStore) -> None:
+    landing = KvWriter(
+        log, RefusingTables(store), log.topic_id(EVENTS_TOPIC), max_rejects_in_a_row=1, rejects_before=lambda *_: 1
+    )
+    landing.name = "landing"
+    with pytest.raises(PoisonStorm, match="landing stopped before memory") as storm:
+        landing.process([all_of(log)])
+    assert "soma consume landing --max-rejects 0" in storm.value.hint
+
+
 def test_a_store_that_cannot_hold_a_rejection_either_is_told_at_once(
     log: SqliteEventLog, store: SqliteMemoryStore
 ) -> None:

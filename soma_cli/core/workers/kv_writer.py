@@ -69,7 +69,7 @@ class KvWriter:
         stops = {entry.record.partition: entry.record.offset for entry in storms}
         before = [_up_to(run, stops[run.partition]) if run.partition in stops else run for run in judged]
         done = self._apply(before)
-        raise _poison_storm(storms[0], self._max_rejects, done, {run.partition: run.end for run in before})
+        raise _poison_storm(self.name, storms[0], self._max_rejects, done, {run.partition: run.end for run in before})
 
     def _judged(self, run: Run) -> EntryRun:
         """What is wrong with a record for good, by the record alone; and whether its key belongs in the partition."""
@@ -125,7 +125,7 @@ class KvWriter:
         record = run.entries[0].record
         entry = Entry(record, None, EventRejected(error.message, pointer=error.pointer, code=error.code))
         if self._max_rejects and self._rejects_before(run.partition, self._max_rejects) >= self._max_rejects:
-            raise _poison_storm(entry, self._max_rejects, Tally(), {})
+            raise _poison_storm(self.name, entry, self._max_rejects, Tally(), {})
         return self._apply([run._replace(entries=[entry])])
 
     def _bury(self, rejected: list[Entry]) -> None:
@@ -183,12 +183,12 @@ def _halved(run: EntryRun) -> list[list[EntryRun]]:
     return [[first], [run._replace(start=middle, entries=run.entries[half:])]]
 
 
-def _poison_storm(entry: Entry, limit: int, done: Tally, positions: dict[int, int]) -> PoisonStorm:
+def _poison_storm(name: str, entry: Entry, limit: int, done: Tally, positions: dict[int, int]) -> PoisonStorm:
     assert entry.rejection is not None
     return PoisonStorm(
-        f"kv stopped before {EVENTS_TOPIC}/{entry.record.partition}@{entry.record.offset}: more than {limit} records "
-        f"in a row were rejected, the next for this: {entry.rejection.message}",
-        hint="see `soma dlq list`; if they really are bad, go on with `soma consume kv --max-rejects 0`",
+        f"{name} stopped before {EVENTS_TOPIC}/{entry.record.partition}@{entry.record.offset}: more than {limit} "
+        f"records in a row were rejected, the next for this: {entry.rejection.message}",
+        hint=f"see `soma dlq list`; if they really are bad, go on with `soma consume {name} --max-rejects 0`",
         details={"position": str(entry.record.position), "code": entry.rejection.code},
         done=done,
         positions=positions,
