@@ -14,7 +14,7 @@ from soma_cli.core.connect_results import ConnectPlan, ConnectStatus
 from soma_cli.core.instants import now_us
 from soma_cli.core.operations import connect as operations
 from soma_cli.core.operations import projections
-from soma_cli.core.operations.connect_config import wanted_config
+from soma_cli.core.operations.connect_config import read_config, wanted_config
 from soma_cli.core.ports.connect import Connect
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings
@@ -29,24 +29,27 @@ class ConnectPath:
 
     def status(self) -> ConnectStatus:
         """How the connector is, and how far. Changes nothing. Raises ServiceUnavailable, ConfigurationError."""
-        log, store = self._adapters.log, self._adapters.store
         with self._connect() as connect, closing(self._adapters.landing()) as landing:
+            connect.version()
+            log, store = self._adapters.log, self._adapters.store
             return operations.status(self._settings, connect, log, store, landing, now=now_us())
 
     def apply(self, file: Path | None = None, *, execute: bool = True) -> ConnectPlan:
-        """Make the connector, or bring its configuration in line with the settings; start again what has failed.
+        """Make the connector, or bring its configuration in line with the settings; start again what does not run.
 
         `file`: another configuration than the one that ships with soma. Without `execute` only the plan is made.
         Raises ServiceUnavailable, ConfigurationError, LogReplaced.
         """
-        log, store = self._adapters.log, self._adapters.store
-        target = connect_target(self._settings)
+        lines = read_config(file)
         with self._connect() as connect, closing(self._adapters.landing()) as landing:
+            target = connect_target(self._settings)
+            connect.version()
+            log, store = self._adapters.log, self._adapters.store
             projections.registered_epoch(log, store)
             topic_id = log.topic_id(EVENTS_TOPIC)
             stored = store.positions(topic_id)
             applied = {partition: stored.get(partition, 0) for partition in log.bounds(EVENTS_TOPIC)}
-            wanted = wanted_config(self._settings, topic_id, target | {"schema": landing.schema()}, file)
+            wanted = wanted_config(self._settings, topic_id, target | {"schema": landing.schema()}, lines)
             planned = operations.plan(self._settings, connect, wanted, applied)
             return operations.execute(self._settings, connect, planned, wanted, applied) if execute else planned
 

@@ -11,7 +11,7 @@ import pytest
 from soma_cli.core.adapters.memory_store.postgres_jdbc import jdbc_target
 from soma_cli.core.errors import ConfigurationError, UsageError
 from soma_cli.core.operations.connect import _cause
-from soma_cli.core.operations.connect_config import changes, shipped_file, wanted_config
+from soma_cli.core.operations.connect_config import changes, read_config, shipped_file, wanted_config
 from soma_cli.core.settings import ConnectSettings, LogSettings, Settings
 
 SETTINGS = Settings(log=LogSettings(topic_prefix="t.", replication_factor=2), connect=ConnectSettings())
@@ -19,7 +19,7 @@ TARGET = {"jdbc_url": "jdbc:postgresql://h:5432/db", "user": "u", "password": "p
 
 
 def test_nothing_is_left_to_fill_in() -> None:
-    config = wanted_config(SETTINGS, "the-id", TARGET)
+    config = wanted_config(SETTINGS, "the-id", TARGET, read_config())
     assert not [key for key, value in config.items() if "${" in value]
     assert config["topics"] == "t.memory.events"
     assert config["collection.name.format"] == "public.memory_landing"
@@ -76,7 +76,7 @@ def test_a_file_that_is_no_configuration_is_named(text: str, tmp_path: Path) -> 
     file = tmp_path / "mine.json"
     file.write_text(text)
     with pytest.raises(UsageError, match=r"mine\.json"):
-        wanted_config(SETTINGS, "id", TARGET, file)
+        read_config(file)
 
 
 def test_a_connection_string_is_told_to_java() -> None:

@@ -39,9 +39,9 @@ def dead_letter_topic(settings: Settings) -> str:
 
 
 def wanted_config(
-    settings: Settings, topic_id: str, target: Mapping[str, str], file: Path | None = None
+    settings: Settings, topic_id: str, target: Mapping[str, str], lines: Mapping[str, str]
 ) -> dict[str, str]:
-    """`target`: `jdbc_url`, `user`, `password` and `schema` of the store. Raises UsageError for a file that is none."""
+    """`lines` filled in. `target`: `jdbc_url`, `user`, `password` and `schema` of the store."""
     values = {
         **target,
         "topic": settings.log.topic_prefix + EVENTS_TOPIC,
@@ -49,7 +49,6 @@ def wanted_config(
         "dead_letter_topic": dead_letter_topic(settings),
         "replication_factor": str(settings.log.replication_factor),
     }
-    lines = _read(file or shipped_file())
     return {key: Template(value).safe_substitute(values) for key, value in lines.items()}
 
 
@@ -69,7 +68,9 @@ def _shown(key: str, value: str | None) -> str | None:
     return HIDDEN if _SECRET_KEY.search(key) else _SECRET_PART.sub(rf"\1{HIDDEN}", without_password(value))
 
 
-def _read(file: Path) -> dict[str, str]:
+def read_config(file: Path | None = None) -> dict[str, str]:
+    """The lines of the file, or of the one that ships with soma. Raises UsageError for a file that is none."""
+    file = file or shipped_file()
     try:
         lines: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
