@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 
-from soma_cli.core.adapters.schema_registry import confluent_http_client
+from soma_cli.core.adapters import bounded_http
 from soma_cli.core.adapters.schema_registry.confluent_http import ConfluentRegistry
 from soma_cli.core.compatibility import Mode
 from soma_cli.core.errors import ConfigurationError, InputRejected, ServiceUnavailable, SomaError
@@ -252,7 +252,7 @@ def test_an_answer_that_is_none_is_one_clear_message(reply: Reply, kind: type[So
 
 
 def test_a_huge_answer_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confluent_http_client, "LARGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr(bounded_http, "LARGEST_ANSWER", 1 << 20)
     with Front(registry_url()) as front:
         front.answer = lambda method, path: Reply(200, JSON, b"[" + b" " * (2 << 20) + b"]")
         refused(ConfigurationError, front.address, "more than 1 MB", "registry.url")

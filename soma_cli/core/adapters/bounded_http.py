@@ -25,6 +25,7 @@ class Unwelcome(Exception):
 class Answer(NamedTuple):
     status: int
     kind: str
+    location: str
     content: bytes
 
     @property
@@ -45,4 +46,7 @@ def answer_of(client: httpx.Client, method: str, url: str, body: bytes | None, t
                 raise Unwelcome(f"with more than {LARGEST_ANSWER >> 20} MB")
             if time.monotonic() > deadline:
                 raise Slow(f"no whole answer within {timeout_s:g} s")
-        return Answer(response.status_code, response.headers.get("content-type", ""), bytes(content))
+        headers = response.headers
+        return Answer(
+            response.status_code, headers.get("content-type", ""), headers.get("location", ""), bytes(content)
+        )

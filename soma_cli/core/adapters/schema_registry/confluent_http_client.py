@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
+from soma_cli.core.adapters.bounded_http import UNCOMPRESSED, Answer, Slow, Unwelcome, answer_of
 from soma_cli.core.adapters.schema_registry.confluent_http_access import authorization, is_loopback, tls_context
-from soma_cli.core.adapters.schema_registry.confluent_http_errors import Answer, Server
+from soma_cli.core.adapters.schema_registry.confluent_http_errors import Server
 from soma_cli.core.settings import RegistrySettings
 
 if TYPE_CHECKING:
     import httpx
 
 MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
-LARGEST_ANSWER = 32 << 20
-"""Bytes. More is no schema."""
 
 T = TypeVar("T")
 
@@ -69,23 +67,12 @@ class RegistryClient:
             raise self.server.failed(error) from error
 
     def _answer(self, client: httpx.Client, method: str, path: str, body: bytes | None) -> Answer:
-        deadline = time.monotonic() + self._settings.timeout_s
-        content = bytearray()
-        with client.stream(method, self.server.endpoint + path, content=body) as response:
-            if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
-                raise self.server.misconfigured(f"answers in {encoding[:20]!r}, which it was asked not to")
-            for chunk in response.iter_raw():
-                content += chunk
-                if len(content) > LARGEST_ANSWER:
-                    raise self.server.misconfigured(
-                        f"answers with more than {LARGEST_ANSWER >> 20} MB, which is no schema"
-                    )
-                if time.monotonic() > deadline:
-                    raise self.server.unavailable(f"no whole answer within {self._settings.timeout_s:g} s")
-            headers = response.headers
-            return Answer(
-                response.status_code, headers.get("content-type", ""), headers.get("location", ""), bytes(content)
-            )
+        try:
+            return answer_of(client, method, self.server.endpoint + path, body, self._settings.timeout_s)
+        except Unwelcome as error:
+            raise self.server.misconfigured(f"answers {error}") from error
+        except Slow as error:
+            raise self.server.unavailable(str(error)) from error
 
     def _open(self) -> httpx.Client:
         import httpx
@@ -98,7 +85,7 @@ class RegistryClient:
                         headers={
                             "Content-Type": MEDIA_TYPE,
                             "Accept": f"{MEDIA_TYPE}, application/json",
-                            "Accept-Encoding": "identity",  # what is compressed is of no size that could be bounded
+                            **UNCOMPRESSED,
                         },
                         auth=authorization(self._settings),
                         verify=verify,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
 
+from soma_cli.core.adapters.bounded_http import Answer
 from soma_cli.core.adapters.schema_registry.confluent_http_access import checked, without_secrets
 from soma_cli.core.errors import ConfigurationError, InputRejected, ServiceUnavailable, SomaError
 from soma_cli.core.settings import RegistrySettings
@@ -33,13 +34,6 @@ _READ_ONLY = 42205
 
 class Absent(Exception):
     """The registry knows no such subject or version."""
-
-
-class Answer(NamedTuple):
-    status: int
-    kind: str
-    location: str
-    content: bytes
 
 
 class Server:
