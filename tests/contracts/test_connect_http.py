@@ -55,6 +55,31 @@ def test_a_status_that_is_none_is_not_connects(front: Front, status: object) -> 
         opened.status("x")
 
 
+@pytest.mark.parametrize(
+    ("version", "asked"),
+    [
+        ("4.1.1", ("POST", "/connectors")), ("3.7.0-x", ("POST", "/connectors")), ("mine", ("POST", "/connectors")),
+        ("3.6.2", ("PUT", "/connectors/a%2Fb/config")),
+    ],
+)  # fmt: skip
+def test_one_is_made_stopped_where_connect_can_do_that(front: Front, version: str, asked: tuple[str, str]) -> None:
+    front.answer = lambda method, path: Reply(
+        200, JSON, json.dumps({"version": version, "kafka_cluster_id": "x"}).encode()
+    )
+    with connect(front.address) as opened:
+        opened.make("a/b", {"x": "y"})
+    assert front.asked[-1] == asked
+
+
+def test_one_that_a_worker_has_not_heard_of_yet_is_asked_for_again(front: Front) -> None:
+    absent = Reply(404, JSON, b'{"error_code": 404, "message": "Unknown connector x"}')
+    stopped = Reply(200, JSON, b'{"connector": {"state": "STOPPED"}, "tasks": []}')
+    front.answer = lambda method, path: absent if len(front.asked) < 3 else stopped
+    with connect(front.address) as opened:
+        opened.stop("x")
+    assert [method for method, _ in front.asked] == ["PUT", "PUT", "PUT", "GET"]
+
+
 @pytest.mark.parametrize("answer", [b"[1]", b"null", b'"x"', b"[" * 100_000, b"{}" * 2])
 def test_other_answers_that_are_none_are_not_connects(front: Front, answer: bytes) -> None:
     front.answer = lambda method, path: Reply(200, JSON, answer)
