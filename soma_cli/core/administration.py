@@ -121,9 +121,7 @@ class Administration:
             return rebuild_kv(self._settings, self._log, self._store, decide, progress)
         identity = rebuild_identity(settled_identity(self._settings), self._index)
         embedder = self._adapters.embedder
-        return rebuild_vector(
-            self._settings, self._log, self._store, self._index, embedder, identity, decide, progress
-        )
+        return rebuild_vector(self._settings, self._log, self._store, self._index, embedder, identity, decide, progress)
 
     # --- dead letters ---
 
