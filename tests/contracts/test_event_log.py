@@ -374,8 +374,10 @@ def test_poll_returns_at_once_with_what_is_there(log: EventLog, group: str) -> N
     drain(consumer, 3)
     log.append(of_one_key(2))
     began = time.monotonic()
-    assert len(records_of(consumer.poll(1000, 20.0))) == 2
+    found = records_of(consumer.poll(1000, 20.0))
+    assert found
     assert time.monotonic() - began < 10
+    assert len(found) + len(drain(consumer, 2 - len(found))) == 2  # from brokers they may come one by one
     consumer.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -68,7 +69,9 @@ class KafkaConsumer:
         self._heard_at = time.monotonic()
         configuration = self._configuration()
         consumer = self.client.made(lambda: Consumer(configuration))
-        consumer.subscribe([self.name], self._on_assign, self._on_revoke, self._on_lost)
+        self._handed = handed = set[int]()
+        revoke, lost = partial(self._on_revoke, handed), partial(self._on_lost, handed)
+        consumer.subscribe([self.name], self._on_assign, revoke, lost)
         return consumer
 
     def _configuration(self) -> dict[str, Any]:
@@ -95,11 +98,11 @@ class KafkaConsumer:
         consumer.incremental_assign([])
         self._waiting |= {item.partition for item in partitions}
 
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, handed: set[int], consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = frozenset(item.partition for item in partitions)
         if consumer is self.consumer:
             self._tell_revoked(numbers)
-        self._drop(consumer, numbers)
+        self._drop(handed, consumer, numbers)
 
     def _tell_revoked(self, numbers: frozenset[int]) -> None:
         self._leaving = True
@@ -109,12 +112,13 @@ class KafkaConsumer:
             self._raised.append(error)
         self._leaving = False
 
-    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._drop(consumer, frozenset(item.partition for item in partitions))
+    def _on_lost(self, handed: set[int], consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._drop(handed, consumer, frozenset(item.partition for item in partitions))
 
-    def _drop(self, consumer: Consumer, numbers: frozenset[int]) -> None:
-        handed = {item.partition for item in consumer.assignment()}
+    def _drop(self, handed: set[int], consumer: Consumer, numbers: frozenset[int]) -> None:
+        """`handed` are the partitions that this client, perhaps an older one, was told to read."""
         consumer.incremental_unassign(plain(self.name, numbers & handed))
+        handed -= numbers
         if consumer is self.consumer:
             self._forget(numbers)
 
@@ -195,15 +199,17 @@ class KafkaConsumer:
 
     def _placed(self, place: TopicPartition) -> bool:
         """Whether the client reads on from there; False where the partition is not this member's any more."""
-        if place.partition not in {item.partition for item in self.consumer.assignment()}:
-            if place.partition in self._waiting:
-                self.consumer.incremental_assign([place])
-            return place.partition in self._waiting
+        if place.partition not in self._handed:
+            self.consumer.incremental_assign([place])
+            self._handed.add(place.partition)
+            return True
         try:
             self.consumer.seek(place)
         except KafkaException as error:
             if error.args[0].code() != KafkaError._STATE:
                 raise
+            if place.partition not in {item.partition for item in self.consumer.assignment()}:
+                return False
             # After an offset that the log did not hold, the client reads the partition no more, nor seeks in it.
             self.consumer.incremental_unassign([place])
             self.consumer.incremental_assign([place])
