@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from soma_cli.core.compatibility.validation import UUID, validator
 from soma_cli.core.errors import EventRejected
 from soma_cli.core.record import Record
 from soma_cli.core.schemas import EVENT_SCHEMA, schema_text
@@ -34,7 +35,6 @@ NO_STATE = -1
 
 _EPOCH_SHIFT = 40
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_ANY_UUID = re.compile(_CANONICAL_UUID.pattern, re.IGNORECASE)
 _EVENT_IDS = uuid.uuid5(uuid.NAMESPACE_URL, "urn:soma:event")
 _MEMORY_IDS = uuid.uuid5(uuid.NAMESPACE_URL, "urn:soma:memory")
 
@@ -102,17 +102,9 @@ def is_canonical_uuid(text: str) -> bool:
     return _CANONICAL_UUID.fullmatch(text) is not None
 
 
-def _is_uuid(text: str) -> bool:
-    return _ANY_UUID.fullmatch(text) is not None
-
-
 @functools.cache
 def _validator() -> Draft7Validator:
-    import jsonschema_rs
-
-    return jsonschema_rs.Draft7Validator(
-        schema_text(EVENT_SCHEMA), formats={"uuid": _is_uuid}, validate_formats=True, offline=True
-    )
+    return validator(json.loads(schema_text(EVENT_SCHEMA)))
 
 
 @functools.cache
@@ -128,7 +120,7 @@ def _surely_valid() -> Callable[[object], bool]:
     fields = schema["properties"]
     for field in fields.values():
         if field.get("format") == "uuid":
-            field["pattern"] = f"^{_CANONICAL_UUID.pattern.replace('a-f', 'a-fA-F')}$"
+            field["pattern"] = UUID
     fields["id"]["pattern"] = f"^{_CANONICAL_UUID.pattern}$"
     fields |= {"if_version": {"type": "null"}, "reason": {"type": "object"}, "actor": {"type": "string"}}
     return jsonschema_rs.Draft7Validator(schema, validate_formats=True, offline=True).is_valid

@@ -114,7 +114,7 @@ class Governance:
         *,
         against: str = "released",
         mode: Mode | None = None,
-        budget: Budget = Budget(),  # noqa: B008 - frozen
+        budget: Budget = Budget(),
     ) -> SchemaCheck:
         """Schemas of the folder, all unless named, with their versions: `released`, in the `registry`, or `git:REV`.
 
@@ -163,7 +163,7 @@ class Governance:
         new: Path,
         old: Path,
         mode: Mode | None = None,
-        budget: Budget = Budget(),  # noqa: B008 - frozen
+        budget: Budget = Budget(),
     ) -> SchemaCheck:
         """Two files, wherever they lie. Raises UsageError, InputRejected."""
         found = schema_check.check_files(self.file(new), self.file(old), mode or DEFAULT_MODE, budget)
@@ -217,7 +217,7 @@ class Governance:
 
         return registered(self._adapters.registry)
 
-    def register(self, names: Sequence[str] = (), rules: Rules = Rules()) -> RegisterResult:  # noqa: B008 - frozen
+    def register(self, names: Sequence[str] = (), rules: Rules = Rules()) -> RegisterResult:
         """Register schemas of the folder, all unless named; none where any is refused. What is there stays as it is.
 
         Raises NotFound, UsageError, InputRejected, CheckFailed, ServiceUnavailable.
@@ -238,7 +238,7 @@ class Governance:
         self,
         target: Governance,
         names: Sequence[str] = (),
-        rules: Rules = Rules(),  # noqa: B008 - frozen
+        rules: Rules = Rules(),
     ) -> PromotionPlan:
         """Which versions of this registry the other lacks, and whether they may be copied there; changes nothing.
 

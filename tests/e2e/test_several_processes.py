@@ -20,11 +20,11 @@ LONGEST_SEARCH_S = 3.0
 WRITE = """
 import json, random, sys, time
 from soma_cli.core.system import create_memory_system
-folder, name, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+folder, name, seconds, at_least = sys.argv[1], sys.argv[2], float(sys.argv[3]), 20
 rng, receipts, mine, searches = random.Random(name), [], [], []
 with create_memory_system(data_dir=folder) as soma:
     began = time.monotonic()
-    while time.monotonic() - began < seconds:
+    while time.monotonic() - began < seconds or len(receipts) - receipts.count(None) < at_least:
         word = f"{name}w{len(receipts)}"
         receipt = soma.store(text=f"{word} stored by {name}", namespace=name)
         receipts.append(receipt.event_id)
@@ -109,7 +109,7 @@ def _check_nothing_is_lost(decisions: list[Any], written: list[dict[str, Any]], 
     appended = sorted(decision.entry.event.event_id for decision in decisions)
     known = [event_id for result in written for event_id in result["receipts"] if event_id is not None]
     unnamed = sum(result["receipts"].count(None) for result in written)
-    assert len(known) == len(set(known)) > 20
+    assert len(known) == len(set(known)) > 100
     assert set(known) <= set(appended)
     assert len(appended) == len(known) + unnamed + sum(by_command)
     assert all(decision.outcome is Outcome.APPLIED for decision in decisions)

@@ -139,7 +139,10 @@ def test_from_reads_again_what_it_had_passed_also_where_partitions_come_late(log
     recorder.stored = 6
     run = worker(log, recorder, until_end=True, start={0: 2})
     join = run._source.consumer
-    late = lambda start, revoked: cast(Consumer, Late(lambda: join(start, revoked)))  # noqa: E731
+
+    def late(start: Assigned, revoked: Revoked) -> Consumer:
+        return cast(Consumer, Late(lambda: join(start, revoked)))
+
     run._source = replace(run._source, consumer=late)
     done = run.run()
     assert (done.tally.read, done.tally.redelivered) == (4, 4)

@@ -25,7 +25,7 @@ class Sides:
         for document in documents:
             side.register("one", json.dumps(document))
 
-    def plan(self, rules: Rules = Rules()) -> PromotionPlan:  # noqa: B008 - frozen
+    def plan(self, rules: Rules = Rules()) -> PromotionPlan:
         return plan_promotion(self._place(self.source), self._place(self.target), ["one"], rules)
 
     def execute(self, plan: PromotionPlan) -> PromotionPlan:

@@ -12,12 +12,12 @@ from soma_cli.core.compatibility.budget import Budget
 from soma_cli.core.compatibility.verdict import Mode, Undecided, Verdict, Violation
 
 if TYPE_CHECKING:
-    from soma_cli.core.compatibility.checker import check, check_version
+    from soma_cli.core.compatibility.checker import check
     from soma_cli.core.compatibility.refusal import refused_schema
 
-__all__ = ["Budget", "Mode", "Undecided", "Verdict", "Violation", "check", "check_version", "refused_schema"]
+__all__ = ["Budget", "Mode", "Undecided", "Verdict", "Violation", "check", "refused_schema"]
 
-_HEAVY = {"check": "checker", "check_version": "checker", "refused_schema": "refusal"}
+_HEAVY = {"check": "checker", "refused_schema": "refusal"}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from soma_cli.core.compatibility.budget import Budget, Meter
@@ -10,7 +9,7 @@ from soma_cli.core.compatibility.comparison import Comparison
 from soma_cli.core.compatibility.explanation import Refusal, refusals
 from soma_cli.core.compatibility.refusal import accepted_schema
 from soma_cli.core.compatibility.validation import validator
-from soma_cli.core.compatibility.verdict import Mode, Undecided, Verdict
+from soma_cli.core.compatibility.verdict import Undecided, Verdict
 from soma_cli.core.compatibility.weakening import without
 
 if TYPE_CHECKING:
@@ -32,26 +31,6 @@ def check(writer: Any, reader: Any, budget: Budget = _ENOUGH) -> Verdict:
     if found:
         return Verdict(False, [refusal.violation for refusal in found], [undecided] if undecided else [])
     return Verdict(None, [], [undecided]) if undecided else Verdict(True)
-
-
-def check_version(new: Any, old: Sequence[Any], mode: Mode, budget: Budget = _ENOUGH) -> Verdict:
-    """Does a new version agree with older ones (oldest first), the way the mode asks?"""
-    if mode is Mode.NONE or not old:
-        return Verdict(True)
-    verdicts = []
-    for version in old if mode.endswith("_TRANSITIVE") else old[-1:]:
-        if mode.startswith(("BACKWARD", "FULL")):
-            verdicts.append(check(version, new, budget))
-        if mode.startswith(("FORWARD", "FULL")):
-            verdicts.append(check(new, version, budget))
-    return _together(verdicts)
-
-
-def _together(verdicts: list[Verdict]) -> Verdict:
-    violations = [violation for verdict in verdicts for violation in verdict.violations]
-    undecided = [stop for verdict in verdicts for stop in verdict.undecided]
-    answers = {verdict.compatible for verdict in verdicts}
-    return Verdict(False if False in answers else None if None in answers else True, violations, undecided)
 
 
 def _violations(

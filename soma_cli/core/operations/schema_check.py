@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
 from soma_cli.core.compatibility import Budget, Mode, check
 from soma_cli.core.errors import InputRejected, NotFound
 from soma_cli.core.operations.schema_load import Fetch, LoadedSchema, load_schema, parse_schema
-from soma_cli.core.ports import DEFAULT_MODE, SchemaFiles, SchemaRegistry, same_schema
+from soma_cli.core.ports import DEFAULT_MODE, RegisteredSchema, SchemaFiles, SchemaRegistry, same_schema
 from soma_cli.core.schema_results import SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
 from soma_cli.core.schemas import (
     SchemaFolder,
@@ -24,6 +24,7 @@ from soma_cli.core.schemas import (
     working_path,
 )
 
+T = TypeVar("T")
 ModeOf = Callable[[str], Mode]
 """The mode that holds for a schema."""
 NEW = "the new schema"
@@ -45,7 +46,7 @@ class Work:
     names: Sequence[str]
     mode_of: ModeOf
     fetch: Fetch | None = None
-    budget: Budget = Budget()  # noqa: RUF009 - frozen
+    budget: Budget = Budget()
     used: set[str] = field(default_factory=set)
     """Paths of the files that the schemas were made of, so far."""
 
@@ -57,7 +58,7 @@ class Work:
 
 def compare(subject: str, new: Version, old: Sequence[Version], mode: Mode, budget: Budget) -> SubjectCheck:
     """The new version with older ones, oldest first, the way the mode asks."""
-    asked = old if mode.endswith(_ALL) else old[-1:]
+    asked = counting(old, mode)
     found = SubjectCheck(subject, mode.value, True, against=[version.label for version in asked])
     found.change = "same" if old and same(new.document, old[-1].document) else "changed"
     for writer, reader in _directions(new, asked, mode):
@@ -71,6 +72,23 @@ def compare(subject: str, new: Version, old: Sequence[Version], mode: Mode, budg
             SchemaDoubt(one.pointer, one.message, writer.label, reader.label) for one in verdict.undecided
         ]
     return found
+
+
+def compared(versions: Sequence[RegisteredSchema], mode: Mode, where: str = "") -> list[Version]:
+    """Those that a new version is compared with; of the others it does not matter what they are."""
+    return [labelled(version, where) for version in counting(versions, mode)]
+
+
+def labelled(version: RegisteredSchema, where: str = "") -> Version:
+    """A registered version as one side of a comparison; `where` names its registry where there are two."""
+    shown = f"{version.subject} version {version.version}"
+    label = f"version {version.version}" + (f" of {where}" if where else "")
+    return Version(label, parse_schema(version.subject, version.text, shown).document)
+
+
+def counting(versions: Sequence[T], mode: Mode) -> Sequence[T]:
+    """Of the versions, oldest first, those that the mode asks about."""
+    return versions if mode.endswith(_ALL) else versions[-1:]
 
 
 def _directions(new: Version, old: Sequence[Version], mode: Mode) -> Iterator[tuple[Version, Version]]:
@@ -134,11 +152,7 @@ def check_registry(
         if name not in there:
             yield gone(name, held, f"versions released in {work.files.label}", work.files.shown(working_path(name)))
             continue
-        versions = registry.versions(subject)
-        old = [  # of those that do not count it does not matter what they are
-            Version(f"version {one.version}", parse_schema(name, one.text, f"{subject} version {one.version}").document)
-            for one in (versions if held.endswith(_ALL) else versions[-1:])
-        ]
+        old = compared(registry.versions(subject), held)
         schema = work.schema(name)
         found = _checked(schema, subject, old, held, work.budget)
         if old and mode is None and found.change != "same":

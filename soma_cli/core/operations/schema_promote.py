@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from soma_cli.core.compatibility import Mode
 from soma_cli.core.errors import CheckFailed, InputRejected, NotFound, UsageError
-from soma_cli.core.operations.schema_check import compare, worse
-from soma_cli.core.operations.schema_register import Rules, SubjectOf, compared, labelled, overruled
+from soma_cli.core.operations.schema_check import compare, compared, labelled, worse
+from soma_cli.core.operations.schema_register import Rules, SubjectOf, overruled
 from soma_cli.core.ports import DEFAULT_MODE, RegisteredSchema, SchemaRegistry, VersionsChanged, same_schema
 from soma_cli.core.schema_results import PromotionPlan, SubjectPromotion, VersionCopy
 

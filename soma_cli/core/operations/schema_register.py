@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from soma_cli.core.compatibility import Budget, Mode
 from soma_cli.core.errors import CheckFailed, InputRejected
-from soma_cli.core.operations.schema_check import Version, compare
-from soma_cli.core.operations.schema_load import LoadedSchema, parse_schema
-from soma_cli.core.ports import DEFAULT_MODE, RegisteredSchema, SchemaRegistry, VersionsChanged, same_schema
+from soma_cli.core.operations.schema_check import Version, compare, compared
+from soma_cli.core.operations.schema_load import LoadedSchema
+from soma_cli.core.ports import DEFAULT_MODE, SchemaRegistry, VersionsChanged, same_schema
 from soma_cli.core.schema_results import RegisterResult, SchemaRegistration, SubjectCheck, SubjectMode
 
 SubjectOf = Callable[[str], str]
@@ -22,7 +22,7 @@ class Rules:
 
     mode: Mode | None = None
     allow_undecided: bool = False
-    budget: Budget = Budget()  # noqa: RUF009 - frozen
+    budget: Budget = Budget()
 
     def accept(self, answer: bool | None) -> bool:
         return answer is True or (answer is None and self.allow_undecided)
@@ -74,19 +74,6 @@ def _judged(
         found.registry_compatible, found.registry_messages = opinion
     found.refused = not rules.accept(check.compatible) or found.registry_compatible is False
     return found, last
-
-
-def compared(versions: Sequence[RegisteredSchema], mode: Mode, where: str = "") -> list[Version]:
-    """Those that a new version is compared with; of the others it does not matter what they are."""
-    asked = versions if mode.endswith("_TRANSITIVE") else versions[-1:]
-    return [labelled(version, where) for version in asked]
-
-
-def labelled(version: RegisteredSchema, where: str = "") -> Version:
-    """A registered version as one side of a comparison; `where` names its registry where there are two."""
-    shown = f"{version.subject} version {version.version}"
-    label = f"version {version.version}" + (f" of {where}" if where else "")
-    return Version(label, parse_schema(version.subject, version.text, shown).document)
 
 
 def _add(registry: SchemaRegistry, schema: LoadedSchema, found: SchemaRegistration, last: int) -> None:

@@ -72,8 +72,11 @@ def test_kv_waits_for_room(tmp_path: Path, postgres: PostgresServer) -> None:
     assert soma.inline("store", "--text", "meanwhile").returncode == 0, "writing needs the log alone"
 
     make_room(postgres, ballast)
-    groups = lambda: json.loads(soma.inline("lag", "-o", "json").stdout)["groups"]  # noqa: E731
-    wait_until(lambda: groups()[0]["lag"] == 0, "kv at the end", worker.process)
+    wait_until(
+        lambda: json.loads(soma.inline("lag", "-o", "json").stdout)["groups"][0]["lag"] == 0,
+        "kv at the end",
+        worker.process,
+    )
     assert worker.terminated() == 0, worker.stderr
     with psycopg.connect(dsn) as connection:
         counted = connection.execute(

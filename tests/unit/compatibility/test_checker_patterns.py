@@ -18,8 +18,7 @@ from soma_cli.core.compatibility.language import ANY, Term, Terms, all_but, cont
 from soma_cli.core.compatibility.reading import FORMATS
 from soma_cli.core.compatibility.regex_meaning import language_of
 from soma_cli.core.compatibility.regex_syntax import NoPattern
-from soma_cli.core.compatibility.validation import UUID, accepting
-from soma_cli.core.event import _is_uuid
+from soma_cli.core.compatibility.validation import UUID, _is_uuid, accepting
 
 TEXTS = ["".join(text) for length in range(5) for text in itertools.product("ab1 \n", repeat=length)]
 ATOMS = [

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
-from soma_cli.core.compatibility import Budget, Mode, check_version
+from soma_cli.core.compatibility import Budget, Mode
+from soma_cli.core.operations.schema_check import Version, compare
+from soma_cli.core.schema_results import SubjectCheck
 
 WIDE, NARROW = {"type": "number"}, {"type": "integer"}
+
+
+def check_version(new: Any, old: Sequence[Any], mode: Mode, budget: Budget = Budget()) -> SubjectCheck:
+    versions = [Version(f"version {number}", document) for number, document in enumerate(old, 1)]
+    return compare("numbers", Version("the new schema", new), versions, mode, budget)
 
 
 @pytest.mark.parametrize(
