@@ -33,8 +33,19 @@ class Answer(NamedTuple):
         return 200 <= self.status < 300
 
 
-def answer_of(client: httpx.Client, method: str, url: str, body: bytes | None, timeout_s: float) -> Answer:
-    """`client` has the headers `UNCOMPRESSED`. Raises Slow, Unwelcome, and what httpx raises."""
+def answer_of(
+    client: httpx.Client,
+    method: str,
+    url: str,
+    body: bytes | None,
+    timeout_s: float,
+    largest: int | None = None,
+) -> Answer:
+    """`largest` in bytes, `LARGEST_ANSWER` unless given; `client` has the headers `UNCOMPRESSED`.
+
+    Raises Slow, Unwelcome, and what httpx raises.
+    """
+    bound = LARGEST_ANSWER if largest is None else largest
     deadline = time.monotonic() + timeout_s
     content = bytearray()
     with client.stream(method, url, content=body, timeout=timeout_s) as response:
@@ -42,8 +53,8 @@ def answer_of(client: httpx.Client, method: str, url: str, body: bytes | None, t
             raise Unwelcome(f"in {encoding[:20]!r}, which it was asked not to")
         for chunk in response.iter_raw():
             content += chunk
-            if len(content) > LARGEST_ANSWER:
-                raise Unwelcome(f"with more than {LARGEST_ANSWER >> 20} MB")
+            if len(content) > bound:
+                raise Unwelcome(f"with more than {bound >> 20} MB")
             if time.monotonic() > deadline:
                 raise Slow(f"no whole answer within {timeout_s:g} s")
         headers = response.headers

@@ -6,12 +6,13 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import orjson
 
 from soma_cli.core.adapters.bounded_http import UNCOMPRESSED, Slow, Unwelcome, answer_of
 from soma_cli.core.adapters.connect.connect_errors import Absent, ConnectErrors
+from soma_cli.core.adapters.http_address import is_loopback
 from soma_cli.core.errors import ServiceUnavailable
 from soma_cli.core.settings import ConnectSettings
 from soma_cli.core.settings_catalogue import without_password
@@ -153,7 +154,7 @@ class ConnectHttp:
         if self._client is None:
             headers = {"User-Agent": "soma", "Content-Type": "application/json", **UNCOMPRESSED}
             try:
-                self._client = httpx.Client(trust_env=not _is_loopback(self._url), headers=headers)
+                self._client = httpx.Client(trust_env=not is_loopback(self._url), headers=headers)
             except (ImportError, ValueError) as error:  # httpx's words for a proxy that it cannot use
                 raise self._errors.unusable(error) from error
         return self._client
@@ -171,11 +172,3 @@ def _path(connector: str) -> str:
 def _can_make_stopped(version: str) -> bool:
     """Since 3.7; a version that cannot be read is a new one."""
     return (found := re.match(r"(\d+)\.(\d+)", version)) is None or (int(found[1]), int(found[2])) >= (3, 7)
-
-
-def _is_loopback(url: str) -> bool:
-    """A proxy cannot reach this machine's loopback."""
-    try:
-        return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
-    except ValueError:  # the client says so, too, and is heard
-        return False

@@ -7,7 +7,6 @@ httpx and stamina are imported at the first use: making an embedder costs nothin
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import random
 import re
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from soma_cli.core.adapters.http_address import is_loopback, without_secrets
 from soma_cli.core.embedding import FLOAT32_MAX
 from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError, ValueRefused
 from soma_cli.core.settings import EmbedderSettings
@@ -66,7 +66,7 @@ class OpenAIHttpEmbedder:
     def __init__(self, settings: EmbedderSettings) -> None:
         self._settings = settings
         self._model, self._endpoint = _checked(settings)
-        self._shown_url = _without_secrets(settings.url or "")
+        self._shown_url = without_secrets(settings.url or "")
         self._client: httpx.Client | None = None
         self._opening = threading.Lock()
 
@@ -186,7 +186,7 @@ class OpenAIHttpEmbedder:
                     self._client = httpx.Client(
                         headers={"Content-Type": "application/json", "User-Agent": "soma"},
                         auth=self._authorization(),
-                        trust_env=not _is_loopback(self._endpoint),  # a proxy cannot reach this machine's loopback
+                        trust_env=not is_loopback(self._endpoint),  # a proxy cannot reach this machine's loopback
                     )
                 except (ImportError, ValueError) as error:  # httpx's words for a proxy that it cannot use
                     raise self._misconfigured(
@@ -321,21 +321,6 @@ def _checked(settings: EmbedderSettings) -> tuple[str, str]:
     except ValueError as error:
         raise ConfigurationError(f"embedder.url is no address: {error}", hint="check embedder.url") from error
     return settings.model, parts._replace(path=parts.path.rstrip("/") + "/embeddings", fragment="").geturl()
-
-
-def _without_secrets(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def _is_loopback(url: str) -> bool:
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _loads(content: bytes) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from collections.abc import Callable
@@ -70,22 +69,6 @@ def tls_context(settings: RegistrySettings) -> ssl.SSLContext:
         hint = "name PEM files of a certificate and of its key, without a password"
         raise _wrong(f"{files} cannot be used: {_why(error)}", hint) from error
     return context
-
-
-def without_secrets(url: str) -> str:
-    """The address as messages may show it."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def is_loopback(url: str) -> bool:
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _why(error: OSError) -> str:

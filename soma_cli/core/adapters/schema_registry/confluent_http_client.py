@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from soma_cli.core.adapters.bounded_http import UNCOMPRESSED, Answer, Slow, Unwelcome, answer_of
-from soma_cli.core.adapters.schema_registry.confluent_http_access import authorization, is_loopback, tls_context
+from soma_cli.core.adapters.http_address import is_loopback
+from soma_cli.core.adapters.schema_registry.confluent_http_access import authorization, tls_context
 from soma_cli.core.adapters.schema_registry.confluent_http_errors import Server
 from soma_cli.core.settings import RegistrySettings
 

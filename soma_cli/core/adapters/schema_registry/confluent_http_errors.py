@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from soma_cli.core.adapters.bounded_http import Answer
-from soma_cli.core.adapters.schema_registry.confluent_http_access import checked, without_secrets
+from soma_cli.core.adapters.http_address import without_secrets
+from soma_cli.core.adapters.schema_registry.confluent_http_access import checked
 from soma_cli.core.errors import ConfigurationError, InputRejected, ServiceUnavailable, SomaError
 from soma_cli.core.settings import RegistrySettings
 
