@@ -8,7 +8,7 @@ from soma_cli.core.ports import Assigned, Consumer, EventLog, Revoked, Run
 from soma_cli.core.ports.landing import Landing
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings
-from soma_cli.core.workers.kv_writer import judge
+from soma_cli.core.workers.kv_writer import JudgedRecords, judged
 from soma_cli.core.workers.landing_consumer import LandingConsumer, Pace
 from soma_cli.core.workers.loop import Source
 
@@ -24,17 +24,12 @@ def landing_source(settings: Settings, log: EventLog, open_landing: Callable[[],
     pace = Pace(settings.connect.stall_s, 2 * settings.worker.poll_interval_s, settings.connect.applied == "keep")
 
     def prepare(run: Run) -> Run | None:
-        return run if _all_good(log, run) else None
+        found = judged(log, run)
+        if any(entry.rejection is not None for entry in found.entries):
+            return None
+        return run._replace(records=JudgedRecords(found))
 
     def join(start: Assigned, revoked: Revoked) -> Consumer:
         return LandingConsumer(landing, log, sink_group(settings), pace, prepare, start, revoked)
 
     return Source(EVENTS_TOPIC, join)
-
-
-def _all_good(log: EventLog, run: Run) -> bool:
-    """Whether each record is an event in its own partition."""
-    if any(judge(record).rejection is not None for record in run.records):
-        return False
-    keys = [record.key or b"" for record in run.records]
-    return all(partition == run.partition for partition in log.partitions_of(EVENTS_TOPIC, keys))

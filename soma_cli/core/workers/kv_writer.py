@@ -30,6 +30,27 @@ def judge(record: Record) -> Entry:
         return Entry(record, None, error)
 
 
+class JudgedRecords(list[Record]):
+    """Records of a run that were judged before they came to kv."""
+
+    def __init__(self, run: EntryRun) -> None:
+        super().__init__(entry.record for entry in run.entries)
+        self.entries = run.entries
+
+
+def judged(log: EventLog, run: Run) -> EntryRun:
+    """What is wrong with a record for good, by the record alone; and whether its key belongs in the partition."""
+    if isinstance(run.records, JudgedRecords):
+        return EntryRun(run.partition, run.start, run.end, run.records.entries)
+    entries = [judge(record) for record in run.records]
+    good = [number for number, entry in enumerate(entries) if entry.event is not None]
+    keys = [run.records[number].key or b"" for number in good]
+    for number, partition in zip(good, log.partitions_of(EVENTS_TOPIC, keys), strict=True):
+        if partition != run.partition:
+            entries[number] = _misplaced(run.records[number], partition)
+    return EntryRun(run.partition, run.start, run.end, entries)
+
+
 class KvWriter:
     """Projection into the canonical tables, live or shadow.
 
@@ -62,24 +83,14 @@ class KvWriter:
         return self._tables.positions(self._topic_id)
 
     def process(self, runs: Sequence[Run]) -> Tally:
-        judged = [self._judged(run) for run in runs]
-        storms = [storm for run in judged if (storm := self._storm(run)) is not None]
+        entry_runs = [judged(self._log, run) for run in runs]
+        storms = [storm for run in entry_runs if (storm := self._storm(run)) is not None]
         if not storms:
-            return self._apply(judged)
+            return self._apply(entry_runs)
         stops = {entry.record.partition: entry.record.offset for entry in storms}
-        before = [_up_to(run, stops[run.partition]) if run.partition in stops else run for run in judged]
+        before = [_up_to(run, stops[run.partition]) if run.partition in stops else run for run in entry_runs]
         done = self._apply(before)
         raise _poison_storm(self.name, storms[0], self._max_rejects, done, {run.partition: run.end for run in before})
-
-    def _judged(self, run: Run) -> EntryRun:
-        """What is wrong with a record for good, by the record alone; and whether its key belongs in the partition."""
-        entries = [judge(record) for record in run.records]
-        good = [number for number, entry in enumerate(entries) if entry.event is not None]
-        keys = [run.records[number].key or b"" for number in good]
-        for number, partition in zip(good, self._log.partitions_of(EVENTS_TOPIC, keys), strict=True):
-            if partition != run.partition:
-                entries[number] = _misplaced(run.records[number], partition)
-        return EntryRun(run.partition, run.start, run.end, entries)
 
     def _storm(self, run: EntryRun) -> Entry | None:
         """The reject that is one too many in a row of this partition."""
