@@ -5,22 +5,21 @@ from __future__ import annotations
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
 from uuid import uuid4
 
 from tests.services.folders import server_folder
 from tests.services.jars import jars
 from tests.services.kafka import FAST_START
 from tests.services.kafka_settings import properties
-from tests.services.ports import free_port, give_back
-from tests.services.processes import ServerProcess
+from tests.services.ports import free_port
+from tests.services.processes import OnePort, ServerProcess
 from tests.services.required import program
 
 WORKER = Path(__file__).parents[2] / "deploy" / "connect" / "worker.properties"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class ConnectServer:
+class ConnectServer(OnePort):
     """One worker on loopback, at a broker without access control; its topics and group are its own.
 
     Everything that it knows lies in the broker: started again, it goes on with the connectors that it had. `settings`
@@ -59,30 +58,6 @@ class ConnectServer:
     def address(self) -> str:
         """The URL of the REST interface."""
         return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> Self:
-        """Start, or start again on the same port, with the connectors it had."""
-        self.process.start()
-        return self
-
-    def stop(self) -> None:
-        self.process.stop()
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def pause(self) -> None:
-        self.process.pause()
-
-    def resume(self) -> None:
-        self.process.resume()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        give_back(self.port)
 
 
 def worker_settings() -> dict[str, str]:

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from tests.services.folders import server_folder
-from tests.services.ports import free_port, give_back
-from tests.services.processes import ServerProcess, tied
+from tests.services.ports import free_port
+from tests.services.processes import OnePort, ServerProcess, tied
 from tests.services.required import StartFailed, program
 
 USER = "soma"
 
 
-class PostgresServer:
+class PostgresServer(OnePort):
     """One PostgreSQL on loopback; `settings` are lines of postgresql.conf.
 
     `durable=False` gives up what a crash of the machine would need (fsync), for speed. With a password, clients
@@ -64,23 +64,7 @@ class PostgresServer:
         """Start, or start again on the same port and data."""
         if not self.data.exists():
             self._create()
-        self.process.start()
-        return self
-
-    def stop(self) -> None:
-        """A fast shutdown: clients are disconnected, nothing is lost."""
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL; the next start recovers from the write-ahead log."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """Stop the server and its backends in their tracks: connections stay open, nothing answers."""
-        self.process.pause()
-
-    def resume(self) -> None:
-        self.process.resume()
+        return super().start()
 
     def backup(self) -> Path:
         """A copy of the data as of now, for `put_back`. The server must be stopped."""
@@ -92,13 +76,6 @@ class PostgresServer:
         """Replace the data with those of a backup. The server must be stopped."""
         shutil.rmtree(self.data)
         subprocess.run(["cp", "-a", str(backup), str(self.data)], check=True)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        give_back(self.port)
 
     def _create(self) -> None:
         secret = self._folder / "password"

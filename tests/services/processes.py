@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
+from tests.services.ports import give_back
 from tests.services.required import StartFailed, program
 
 START_TIMEOUT_S = 120.0
@@ -132,6 +134,38 @@ class ServerProcess:
     @property
     def _name(self) -> str:
         return self.log.stem
+
+
+class OnePort:
+    """A server of one process on one port of loopback, both of which it keeps until its block ends."""
+
+    port: int
+    process: ServerProcess
+
+    def start(self) -> Self:
+        """Start, or start again on the same port."""
+        self.process.start()
+        return self
+
+    def stop(self) -> None:
+        self.process.stop()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def pause(self) -> None:
+        """Connections stay open, nothing answers."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        self.process.resume()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        give_back(self.port)
 
 
 def tied(command: Sequence[str], user: str | None = None) -> list[str]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from typing import Self
 
 from tests.services.folders import server_folder
-from tests.services.ports import free_port, give_back
-from tests.services.processes import ServerProcess
+from tests.services.ports import free_port
+from tests.services.processes import OnePort, ServerProcess
 from tests.services.required import program
 
 
-class RedisServer:
+class RedisServer(OnePort):
     """One redis-server on loopback; `settings` are lines of redis.conf. It keeps nothing on disk unless told to."""
 
     def __init__(self, password: str | None = None, settings: Mapping[str, str] | None = None) -> None:
@@ -34,30 +33,6 @@ class RedisServer:
         """The URL, with the password if there is one."""
         secret = f":{self._password}@" if self._password else ""
         return f"redis://{secret}127.0.0.1:{self.port}/0"
-
-    def start(self) -> Self:
-        """Start, or start again on the same port and data."""
-        self.process.start()
-        return self
-
-    def stop(self) -> None:
-        self.process.stop()
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def pause(self) -> None:
-        self.process.pause()
-
-    def resume(self) -> None:
-        self.process.resume()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        give_back(self.port)
 
     def _place(self) -> list[str]:
         return ["--dir", str(self._folder)]

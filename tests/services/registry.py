@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import urllib.request
-from typing import Self
 
 from tests.services.folders import server_folder
 from tests.services.jars import jars
-from tests.services.ports import free_port, give_back
-from tests.services.processes import ServerProcess
+from tests.services.ports import free_port
+from tests.services.processes import OnePort, ServerProcess
 from tests.services.required import program
 
 COMPATIBLE_API = "/apis/ccompat/v7"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class RegistryServer:
+class RegistryServer(OnePort):
     """One Apicurio on loopback."""
 
     def __init__(self) -> None:
@@ -34,30 +33,6 @@ class RegistryServer:
     def address(self) -> str:
         """The URL of the API that Confluent's registry has too."""
         return f"http://127.0.0.1:{self.port}{COMPATIBLE_API}"
-
-    def start(self) -> Self:
-        """Start, or start again on the same port, without the schemas it had."""
-        self.process.start()
-        return self
-
-    def stop(self) -> None:
-        self.process.stop()
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def pause(self) -> None:
-        self.process.pause()
-
-    def resume(self) -> None:
-        self.process.resume()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        give_back(self.port)
 
 
 def _answers(url: str) -> bool:
