@@ -20,7 +20,7 @@ from soma_cli.commands.schema_options import (
     open_schemas,
 )
 from soma_cli.commands.schema_report import annotation, failure, remarks, show, workflow_commands
-from soma_cli.core.errors import CheckFailed, SomaError, UsageError
+from soma_cli.core.errors import CheckFailed, InputRejected, SomaError, UsageError
 from soma_cli.output import Format, progress, say
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def check(
 ) -> None:
     """Check that changed schemas still agree with what was written before, with a witness where they do not.
 
-    Exits 0 if all do, 7 where one breaks or could not be decided.
+    Exits 0 if all do, 7 where one breaks or could not be decided, 5 where one is no schema.
 
     Example: soma schema check
 
@@ -87,6 +87,8 @@ def check(
     if as_annotations:
         sys.stdout.writelines(f"{line}\n" for line in workflow_commands(report, undecided_is_error=not allow_undecided))
         sys.stdout.writelines(f"{annotation('warning', remark)}\n" for remark in remarks(report))
+    if report.refused:
+        raise not_compared(report)
     if report.compatible is False or (report.compatible is None and not allow_undecided):
         raise failed(report)
     if report.missing:
@@ -138,6 +140,17 @@ def _against_log(governance: Governance, names: Sequence[str], mode: Mode | None
         schema = governance.file(Path(names[0])) if is_file(names[0]) else governance.schema(names[0])
     with progress("checking events", governance.events_in_log()) as advance:
         return governance.check_log(schema, advance)
+
+
+def not_compared(report: SchemaCheck) -> InputRejected:
+    """What a check of several schemas raises where some are none; the others were looked at all the same."""
+    names = [refused.name for refused in report.refused]
+    return InputRejected(
+        f"{', '.join(names)} could not be compared: what is there is no schema",
+        hint="mend what is shown above, then check again",
+        code="schemas_refused",
+        details={"refused": names},
+    )
 
 
 def failed(report: SchemaCheck) -> CheckFailed:

@@ -30,10 +30,16 @@ _WITNESS = 1500
 def show(report: SchemaCheck) -> None:
     for subject in report.subjects:
         show_subject(subject)
+    for refused in report.refused:
+        hanging(f"{_mark(False)} {printable(refused.name)}  ", _sentence(refused.message))
+        if refused.hint:
+            hanging("    ", refused.hint)
     counts = Counter(_answer(subject) for subject in report.subjects)
+    if report.refused:
+        counts["not compared"] = len(report.refused)
     found = ", ".join(f"{count} {answer}" for answer, count in counts.items())
     if report.folder:
-        number = len(report.subjects)
+        number = len(report.subjects) + len(report.refused)
         shipped = " (which ships with soma)" if report.folder_origin == "shipped" else ""
         where = f"{number} schema{'s' * (number != 1)} in {visible(report.folder)}{shipped}"
         sys.stdout.write(f"{where}, against {_named(report.against)}: {found}\n")
@@ -41,7 +47,7 @@ def show(report: SchemaCheck) -> None:
 
 def remarks(report: SchemaCheck) -> Iterator[str]:
     """What was not looked at, and not compared."""
-    if not report.compared and not report.missing:  # those that are missing are an error of their own
+    if not (report.compared or report.missing or report.refused):  # these are errors of their own
         yield _nothing(report)
     if report.ignored:
         yield left_out(report.ignored)
@@ -183,6 +189,8 @@ def workflow_commands(report: SchemaCheck, *, undecided_is_error: bool) -> Itera
             yield annotation(level, f"undecided: {doubt.message}", subject, doubt)
         if subject.note and subject.change != "renamed":
             yield annotation("warning", subject.note, subject)
+    for refused in report.refused:
+        yield _at_its_file(refused.message, refused.pointer)
 
 
 def _evidence(violation: SchemaViolation) -> Iterator[str]:
@@ -193,13 +201,18 @@ def _evidence(violation: SchemaViolation) -> Iterator[str]:
 
 
 def failure(error: SomaError) -> str:
-    """What ended the check, at the file that its message begins with."""
-    path, separator, _ = error.message.partition(": ")
+    """What ended the check."""
+    return _at_its_file(error.message, error.details.get("pointer"))
+
+
+def _at_its_file(message: str, pointer: str | None) -> str:
+    """An error at the file that its message begins with."""
+    path, separator, _ = message.partition(": ")
     if not separator or not Path(path).is_file():
-        return annotation("error", error.message)
-    line = re.search(r" line (\d+)", error.message)
-    where = line[1] if line else str(_line_or_first(path, error.details.get("pointer") or ""))
-    return f"::error file={_property(_from_workspace(path))},line={where}::{_data(error.message)}"
+        return annotation("error", message)
+    line = re.search(r" line (\d+)", message)
+    where = line[1] if line else str(_line_or_first(path, pointer or ""))
+    return f"::error file={_property(_from_workspace(path))},line={where}::{_data(message)}"
 
 
 def _line_or_first(path: str, pointer: str) -> int:

@@ -118,7 +118,8 @@ class Governance:
     ) -> SchemaCheck:
         """Schemas of the folder, all unless named, with their versions: `released`, in the `registry`, or `git:REV`.
 
-        `mode` in place of each schema's own. Raises UsageError, NotFound, InputRejected, ServiceUnavailable.
+        `mode` in place of each schema's own. Of several schemas those that are none are `refused` in the result.
+        Raises UsageError, NotFound, InputRejected, ServiceUnavailable.
         """
         if against.startswith(GIT):
             folder = self.folder
@@ -144,7 +145,7 @@ class Governance:
         against: str,
         names: Sequence[str],
     ) -> SchemaCheck:
-        report = schema_check.together(found, folder, against)
+        report = schema_check.together(found, folder, against, work.refused)
         paths = () if names else work.files.paths()
         report.ignored = [work.files.shown(path) for path in stray(paths) if path not in work.used]
         if against == "registry" and not report.compared:

@@ -60,12 +60,24 @@ class SubjectCheck:
 
 
 @dataclass(slots=True)
+class RefusedSchema:
+    """A schema that could not be compared with anything: it is none, or refers to what is not there. `code` and
+    `pointer` as in the error that a check of it alone ends with."""
+
+    name: str
+    message: str
+    hint: str
+    code: str
+    pointer: str | None
+
+
+@dataclass(slots=True)
 class SchemaCheck:
-    """`compatible` is false if that is so of any subject, else null if it is so of any. `folder` is where the schemas
-    lie, null for files and for the log; `folder_origin` is `asked` (by option or setting), `here` or `shipped`.
-    `ignored`: files there that are no schemas by their names or places, and that no schema refers to.
-    `compared` counts the schemas that there was anything to compare with; where that is none, the `missing` are those
-    that the registry is expected to have."""
+    """`compatible` is false if that is so of any subject, else null if it is so of any, or if any schema is `refused`.
+    `folder` is where the schemas lie, null for files and for the log; `folder_origin` is `asked` (by option or
+    setting), `here` or `shipped`. `ignored`: files there that are no schemas by their names or places, and that no
+    schema refers to. `compared` counts the schemas that there was anything to compare with; where that is none, the
+    `missing` are those that the registry is expected to have."""
 
     compatible: bool | None
     subjects: list[SubjectCheck]
@@ -75,6 +87,7 @@ class SchemaCheck:
     ignored: list[str] = field(default_factory=list)
     compared: int = 0
     missing: list[str] = field(default_factory=list)
+    refused: list[RefusedSchema] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from tests.cli.schema_folder import PERSON, WITH_EMAIL, folder_of, record, report, soma, write
+from tests.cli.schema_folder import PERSON, WITH_EMAIL, Repository, folder_of, record, report, soma, write
 
 OPAQUE = record(name_={"type": "string", "pattern": "^(?=.*a)b"})
 OPAQUE_TOO = record(name_={"type": "string", "pattern": "^(?=.*a)(b|b)"})
@@ -326,3 +326,39 @@ def test_a_file_that_is_not_there_is_said_to_be_missing(folder: Path) -> None:
     result = soma("schema", "check", "./nofile.json")
     assert result.exit_code == 2
     assert "there is no file ./nofile.json" in result.stderr
+
+
+@pytest.mark.parametrize("against", ["released", "git:main"])
+def test_what_is_no_schema_does_not_hide_what_is_found_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, against: str
+) -> None:
+    repository = Repository(tmp_path / "project")
+    folder = folder_of(repository.path / "schemas", away=PERSON, broken=PERSON, person=PERSON, zebra=PERSON)
+    repository.commit()
+    monkeypatch.chdir(repository.path)
+    write(folder / "away.json", {"$ref": "nowhere.json"})
+    write(folder / "broken.json", '{"title": 1')
+    write(folder / "zebra.json", WITH_EMAIL)
+    found = report("schema", "check", "--against", against)
+    assert found["compatible"] is False
+    assert [subject["subject"] for subject in found["subjects"]] == ["person", "zebra"]
+    assert [refused["name"] for refused in found["refused"]] == ["away", "broken"]
+    assert [refused["code"] for refused in found["refused"]][1] == "not_json"
+    result = soma("schema", "check", "--against", against)
+    assert (result.exit_code, "away, broken could not be compared" in result.stderr) == (5, True)
+    assert "zebra  BACKWARD  breaks " in result.stdout
+    assert re.search(r"^[✗x] broken  schemas/broken\.json: ", result.stdout, re.MULTILINE)
+    assert "4 schemas in schemas" in result.stdout
+    assert "1 compatible, 1 incompatible, 2 not compared" in result.stdout
+    annotations = soma("schema", "check", "--against", against, "-o", "github").stdout
+    assert "::error file=schemas/broken.json,line=1::schemas/broken.json: " in annotations
+    assert "::error file=schemas/zebra.json,line=" in annotations
+
+
+def test_nothing_but_what_is_no_schema_passes_neither(folder: Path) -> None:
+    for name in ("one", "person"):
+        write(folder / f"{name}.json", "[]")
+    assert report("schema", "check")["compatible"] is None
+    result = soma("schema", "check", "--allow-undecided")
+    assert (result.exit_code, "nothing was compared" in result.stderr) == (5, False)
+    assert "2 not compared" in result.stdout

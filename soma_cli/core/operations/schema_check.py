@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
 from soma_cli.core.compatibility import Budget, Mode, check
-from soma_cli.core.errors import InputRejected, NotFound
+from soma_cli.core.errors import InputRejected, NotFound, SomaError, UsageError
 from soma_cli.core.operations.schema_load import Fetch, LoadedSchema, load_schema, parse_schema
 from soma_cli.core.ports import DEFAULT_MODE, RegisteredSchema, SchemaFiles, SchemaRegistry, same_schema
-from soma_cli.core.schema_results import SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
+from soma_cli.core.schema_results import RefusedSchema, SchemaCheck, SchemaDoubt, SchemaViolation, SubjectCheck
 from soma_cli.core.schemas import (
     SchemaFolder,
     mode_path,
@@ -49,6 +50,18 @@ class Work:
     budget: Budget = Budget()
     used: set[str] = field(default_factory=set)
     """Paths of the files that the schemas were made of, so far."""
+    refused: dict[str, SomaError] = field(default_factory=dict)
+    """Why those could not be compared that could not, so far."""
+
+    def each(self, check_one: Callable[[str], SubjectCheck]) -> Iterator[SubjectCheck]:
+        """Every schema that can be read; one that cannot does not hide what is found of the others."""
+        for name in self.names:
+            try:
+                yield check_one(name)
+            except (InputRejected, NotFound, UsageError) as error:
+                if len(self.names) == 1:
+                    raise
+                self.refused[name] = error
 
     def schema(self, name: str) -> LoadedSchema:
         found = load_schema(self.files, working_path(name), self.fetch)
@@ -110,9 +123,20 @@ def same(one: Any, other: Any) -> bool:
     return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
 
 
-def together(subjects: Iterable[SubjectCheck], folder: SchemaFolder | None, against: str) -> SchemaCheck:
-    """The results of one check; `folder` where they are schemas of one."""
+def together(
+    subjects: Iterable[SubjectCheck],
+    folder: SchemaFolder | None,
+    against: str,
+    refused: Mapping[str, SomaError] = MappingProxyType({}),
+) -> SchemaCheck:
+    """The results of one check; `folder` where they are schemas of one. `refused` is read after the subjects."""
     report = SchemaCheck(True, list(subjects), against=against)
+    report.refused = [
+        RefusedSchema(name, error.message, error.hint, error.code, error.details.get("pointer"))
+        for name, error in refused.items()
+    ]
+    if report.refused:
+        report.compatible = None
     for subject in report.subjects:
         report.compatible = worse(report.compatible, subject.compatible)
         report.compared += bool(subject.against) and subject.events != 0
@@ -146,18 +170,20 @@ def check_registry(
 ) -> Iterator[SubjectCheck]:
     """Each schema with the versions that a registry has of it; those in the folder are a registry, too."""
     there = working_names(work.files.paths())
-    for name in work.names:
+
+    def check_one(name: str) -> SubjectCheck:
         subject = subject_of(name)
         held = mode or registry.mode(subject)
         if name not in there:
-            yield gone(name, held, f"versions released in {work.files.label}", work.files.shown(working_path(name)))
-            continue
+            return gone(name, held, f"versions released in {work.files.label}", work.files.shown(working_path(name)))
         old = compared(registry.versions(subject), held)
         schema = work.schema(name)
         found = _checked(schema, subject, old, held, work.budget)
         if old and mode is None and found.change != "same":
             _ask_registry(found, registry, schema.text)
-        yield found
+        return found
+
+    return work.each(check_one)
 
 
 def _ask_registry(found: SubjectCheck, registry: SchemaRegistry, text: str) -> None:
@@ -177,7 +203,8 @@ def check_revision(work: Work, then: SchemaFiles, mode: Mode | None = None) -> I
     now_paths, then_paths = work.files.paths(), then.paths()
     there, before = working_names(now_paths), working_names(then_paths)
     released = released_versions(then_paths)
-    for name in work.names:
+
+    def check_one(name: str) -> SubjectCheck:
         asked = work.mode_of(name)
         before_it = _mode_then(then, name) if name in before or name in released else asked
         held = mode or stricter(asked, before_it)
@@ -196,7 +223,9 @@ def check_revision(work: Work, then: SchemaFiles, mode: Mode | None = None) -> I
             _keep_released(found, work.files, then, released_path(name, number), now_paths)
         if mode is None and asked is not before_it:
             _note(found, f"the mode was {before_it} in {then.label} and is {asked} now: it is held to {held}")
-        yield found
+        return found
+
+    return work.each(check_one)
 
 
 def _mode_then(then: SchemaFiles, name: str) -> Mode:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from soma_cli.core.event import new_id
 from soma_cli.core.eventing.dead_letters import read_letters
@@ -19,6 +21,7 @@ from tests.e2e.cluster_connect.installation import Landed
 from tests.e2e.cluster_connect.same_as_kv import check_same_as_kv
 from tests.e2e.conftest import wait_until
 
+DEPLOY = Path(__file__).parents[3] / "deploy" / "connect"
 EVENTS = 5000
 NEVER_S = 3600.0
 """So that nothing is read from the log because Connect takes its time."""
@@ -76,17 +79,51 @@ def test_records_that_are_no_events_reach_the_dead_letters_as_with_kv(landed: La
     check_same_as_kv(landed)
 
 
-def test_what_connect_cannot_land_is_applied_all_the_same(landed: Landed) -> None:
-    """Debezium's sink gives such a record to Connect's dead letters or stops at it, as the moment has it."""
-    landed.choose(connect__stall_s=5.0)
-    events = [_event(new_id()) for _ in range(3)]
+def test_a_header_named_as_the_landings_own_is_nothing_special(landed: Landed) -> None:
+    landed.choose(connect__stall_s=NEVER_S)
     reserved = (("soma-landing-key", b"a name that the landing itself uses"),)
+    events = [_event(new_id()) for _ in range(3)]
+    with landed.library() as system:
+        for event, headers in zip(events, ((), reserved, ()), strict=True):
+            record = NewRecord(EVENTS_TOPIC, event["id"].encode(), serialize(event), headers)
+            system.adapters.log.append([record])
+        landed.run_to_end("landing")
+        assert check_table_and_journal(system).outcomes() == {Outcome.APPLIED: 3}
+    assert not _connects_dead_letters(landed, 0)
+    check_same_as_kv(landed)
+
+
+def test_what_connect_cannot_land_is_in_its_dead_letters_with_the_context_and_applied_all_the_same(
+    landed: Landed, tmp_path: Path
+) -> None:
+    """What ships has no transformation that fails, so one is put before it that fails for a record with a header."""
+    landed.choose(connect__stall_s=NEVER_S)
+    shipped = json.loads((DEPLOY / "memory-landing.json").read_text())
+    fails = {
+        "transforms": f"fails,{shipped['transforms']}",
+        "transforms.fails.type": "org.apache.kafka.connect.transforms.ExtractField$Value",
+        "transforms.fails.field": "absent",
+        "transforms.fails.predicate": "marked",
+        "predicates": "marked",
+        "predicates.marked.type": "org.apache.kafka.connect.transforms.predicates.HasHeaderKey",
+        "predicates.marked.name": "fails",
+    }
+    (tmp_path / "fails.json").write_text(json.dumps(shipped | fails))
+    landed.json("connect", "apply", "--file", str(tmp_path / "fails.json"))
+    events = [_event(new_id()) for _ in range(3)]
     with landed.library() as system:
         log = system.adapters.log
-        for event, headers in zip(events, ((), reserved, ()), strict=True):
+        for event, headers in zip(events, ((), (("fails", b"yes"),), ()), strict=True):
             log.append([NewRecord(EVENTS_TOPIC, event["id"].encode(), serialize(event), headers)])
         landed.run_to_end("landing")
         assert check_table_and_journal(system).outcomes() == {Outcome.APPLIED: 3}
+    [letter] = _connects_dead_letters(landed, 1)
+    context = {name: value.decode() for name, value in letter.headers() if name.startswith("__connect.errors.")}
+    assert letter.value() == serialize(events[1])
+    assert context["__connect.errors.topic"] == landed.prefix + EVENTS_TOPIC
+    assert {"__connect.errors.partition", "__connect.errors.offset"} <= set(context)
+    assert context["__connect.errors.stage"] == "TRANSFORMATION"
+    assert "Struct" in context["__connect.errors.exception.message"]
 
 
 def test_a_record_that_stops_the_connector_stops_nothing_else(landed: Landed) -> None:
@@ -195,3 +232,30 @@ def _is_at_the_end(system: Any) -> bool:
     log = system.adapters.log
     passed = system.adapters.store.positions(log.topic_id(EVENTS_TOPIC))
     return all(passed.get(number, 0) >= bounds.end for number, bounds in log.bounds(EVENTS_TOPIC).items())
+
+
+def _connects_dead_letters(landed: Landed, wanted: int) -> list[Any]:
+    """So many of them, or more where there are more; Connect makes the topic when it needs it.
+
+    It does not wait for what it sends there, which is why none says something only once later records have landed.
+    """
+    topic = f"{landed.prefix}memory.connect.dlq"
+    consumer = Consumer({"bootstrap.servers": landed.kafka, "group.id": landed.prefix, "auto.offset.reset": "earliest"})
+    found: list[Any] = []
+
+    def read() -> bool:
+        message = consumer.poll(0.5)
+        if message is not None and message.error() is None:
+            found.append(message)
+        return message is None and len(found) >= wanted
+
+    try:
+        if wanted:
+            wait_until(lambda: topic in consumer.list_topics(timeout=10).topics, f"{topic} on the broker")
+        elif topic not in consumer.list_topics(timeout=10).topics:
+            return []
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        wait_until(read, f"{wanted} records of {topic}")
+    finally:
+        consumer.close()
+    return found
