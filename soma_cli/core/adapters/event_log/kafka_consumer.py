@@ -54,7 +54,9 @@ class KafkaConsumer:
         self._next: dict[int, int] = {}
         self._waiting: set[int] = set()
         self._stash: list[Message] = []
-        self._paused = False
+        self._paused: set[int] = set()
+        """Partitions that the client was told to leave alone. It remembers that when they go to another member, too:
+        one that comes back would stand still for ever if nobody told it to go on."""
         self._astray = False
         """Whether records may have been taken that were in no run: then every partition is begun again."""
         self._raised: list[Exception] = []
@@ -158,14 +160,22 @@ class KafkaConsumer:
             offset = self.begin(number)
             self._check(number, offset)
             self._move(number, offset)
-        if self._paused:
-            self._paused = False
-            self.consumer.resume(plain(self.name, self._next))
+        self._resume()
+
+    def _pause(self) -> None:
+        self.consumer.pause(plain(self.name, self._next))
+        self._paused |= set(self._next)
+
+    def _resume(self) -> None:
+        """Not those that are away: of them the client knows nothing to go on with."""
+        if back := self._paused & set(self._next):
+            self.consumer.resume(plain(self.name, back))
+            self._paused -= back
 
     def _rewind(self) -> None:
         """Every partition waits to be begun again."""
         self._stash = []
-        self.consumer.pause(plain(self.name, self._next))
+        self._pause()
         self._waiting |= set(self._next)
         self._next.clear()
         self._astray = False
@@ -213,7 +223,6 @@ class KafkaConsumer:
             # After an offset that the log did not hold, the client reads the partition no more, nor seeks in it.
             self.consumer.incremental_unassign([place])
             self.consumer.incremental_assign([place])
-        self.consumer.resume(plain(self.name, [place.partition]))
         return True
 
     def _take(self, limit: int, timeout_s: float) -> list[Message]:
@@ -303,7 +312,7 @@ class KafkaConsumer:
         """As another member. What this one had is assigned again, as soon as the group misses it."""
         LOGGER.warning("the client that reads %s for %s has lost the brokers; it is made anew", self.topic, self.group)
         self._forget(self.assigned())
-        self._paused = False
+        self._paused = set()
         self.trouble = Trouble()
         lost, self.consumer = self.consumer, self._joined()
         bounded(lost.close, _CLOSE_S)
@@ -321,8 +330,7 @@ class KafkaConsumer:
         """A message that comes is kept for the next `poll`; with some, the partitions stand still meanwhile. Not
         before: what goes on again the client fetches after up to a second."""
         if len(self._stash) >= _KEPT:
-            self.consumer.pause(plain(self.name, self._next))
-            self._paused = True
+            self._pause()
         try:
             message = self.consumer.poll(0)
         except KafkaException as error:
