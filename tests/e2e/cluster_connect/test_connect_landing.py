@@ -97,7 +97,7 @@ def test_what_connect_cannot_land_is_in_its_dead_letters_with_the_context_and_ap
     landed: Landed, tmp_path: Path
 ) -> None:
     """What ships has no transformation that fails, so one is put before it that fails for a record with a header."""
-    landed.choose(connect__stall_s=NEVER_S)
+    landed.choose(connect__stall_s=5.0)  # the sink commits no offset past a last record that it left out
     shipped = json.loads((DEPLOY / "memory-landing.json").read_text())
     fails = {
         "transforms": f"fails,{shipped['transforms']}",
