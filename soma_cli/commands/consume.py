@@ -13,6 +13,7 @@ import typer
 from soma_cli.commands.options import MOST, FormatOption, open_system, output_of
 from soma_cli.commands.stopping import StoppedEarly, stopped_by_signals
 from soma_cli.commands.worker_status import StatusLine, tell
+from soma_cli.core.garbage import collected_rarely
 from soma_cli.output import Format, Output
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def consume(
                 with suppress(StoppedEarly):
                     # Who asks for the end that the log has now wants to know where there is none to be had.
                     workers += make() if until_end else system.admin.begin_workers(make, stop, tell)
-                system.admin.run_workers(workers)
+                with collected_rarely():
+                    system.admin.run_workers(workers)
             finally:
                 status.close()
                 if metrics is not None:

@@ -21,6 +21,7 @@ from soma_cli.commands.options import (
     say_instants,
 )
 from soma_cli.core.errors import UsageError
+from soma_cli.core.garbage import collected_rarely
 from soma_cli.output import Format, Output, fields, progress, say, visible
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def _rebuild(system: MemorySystem, into: Target, output: Output, *, execute: boo
                 _show(result)
             return execute and confirm(f"Put the rebuilt {into.value} in the place of the live one?", yes=yes)
 
-        result = system.admin.rebuild(into.value, decide=decide, progress=lambda done: advance(done))
+        with collected_rarely():
+            result = system.admin.rebuild(into.value, decide=decide, progress=lambda done: advance(done))
     if output.format is not Format.TEXT:
         output.result(result, lambda: None)
     elif result.executed:

@@ -17,6 +17,7 @@ from soma_cli.bench.cluster.place import place
 from soma_cli.bench.cluster.sizes import MIDDLE, Size
 from soma_cli.bench.comparison import Comparison, NotHere, Target, Workload, per_second, seconds
 from soma_cli.core.event import MemoryEvent
+from soma_cli.core.garbage import collected_rarely
 from soma_cli.core.instants import now_us
 from soma_cli.core.ports import Batch, EntryRun
 from soma_cli.core.record import EVENTS_TOPIC, Record
@@ -133,7 +134,8 @@ def worker_rate(settings: Settings, count: int, name: str = "kv") -> float:
 
     with MemorySystem(settings) as system:
         worker = system.admin.worker(name, until_end=True, report=report)
-        worker.run()
+        with collected_rarely():  # as `soma consume` does
+            worker.run()
     if worker.status.tally.applied != count:
         raise AssertionError(worker.status.tally)
     (began, first), (ended, last) = told[0], told[-1]
