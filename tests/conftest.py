@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["tests.services.fixtures"]
@@ -22,3 +23,14 @@ os.environ["XDG_CONFIG_HOME"] = f"{_HOME.name}/config"
 
 settings.register_profile("soma", deadline=None)
 settings.load_profile("soma")
+
+_SLOW = ("e2e", "contracts", "test_docs.py", "test_quality.py", "cli")
+"""Slowest first, so that no process is left with a test of a minute while the others have nothing to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+        return _SLOW.index(folder) if folder in _SLOW else len(_SLOW)
+
+    items.sort(key=place)

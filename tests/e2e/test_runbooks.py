@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -34,6 +35,7 @@ from tests.services import (
     redis_url,
     registry_url,
 )
+from tests.services.front import Front, Reply
 from tests.services.ports import free_port, give_back
 from tests.services.postgres import new_database
 
@@ -42,6 +44,7 @@ DRILLS = sorted(path.stem for path in RUNBOOKS.glob("*.sh") if path.stem != "ste
 WORKERS = ("kv", "vector", "audit", "latest")
 DRILL_S = 900.0
 """Dozens of commands, each a process of its own, on a machine that may be busy."""
+_AWAY = Reply(503, "text/html", b"<html>no server is available</html>")
 _ASK = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as asked:
@@ -193,9 +196,12 @@ def cluster(tmp_path: Path, servers: ExitStack, request: pytest.FixtureRequest) 
         dsn = lambda: new_database(postgres.address)  # noqa: E731
     cluster = Cluster(tmp_path, kafka(), dsn())
     if "schema_migration" in drill:
-        registry = servers.enter_context(RegistryServer())
-        # Paused: this registry keeps its schemas in memory.
-        made = {"stop registry": registry.pause, "start registry": registry.resume}
+        # Behind a front, which says that it is away: stopped, this registry would lose the schemas it has in memory.
+        registry = servers.enter_context(Front(servers.enter_context(RegistryServer()).address))
+        made = {
+            "stop registry": partial(setattr, registry, "answer", lambda method, path: _AWAY),
+            "start registry": partial(setattr, registry, "answer", lambda method, path: None),
+        }
         cluster.settings |= {
             "SOMA_REGISTRY__KIND": "confluent_http",
             "SOMA_REGISTRY__URL": registry.address,

@@ -14,7 +14,7 @@ from tests.e2e.cluster.installation import Cluster
 from tests.e2e.cluster.load import Load, Stream
 from tests.e2e.conftest import Running
 
-EVENTS = int(os.environ.get("SOMA_TEST_STORM_EVENTS", "20000"))
+EVENTS = int(os.environ.get("SOMA_TEST_STORM_EVENTS", "50000"))
 RATE = 500.0
 SEED = int(os.environ.get("SOMA_TEST_STORM_SEED", "20260101"))
 WORKERS = ("kv", "kv", "vector", "audit", "latest")
