@@ -45,6 +45,8 @@ class Tables:
     def __init__(self, prefix: str = "") -> None:
         self.prefix = prefix
         self._queries = {name: text.replace("{p}", prefix) for name, text in named_queries(SQL / "queries.sql").items()}
+        parts = ("upsert_memories", "write_journal", "store_positions")
+        self._queries["write"] = "WITH rows AS ({}), journal AS ({}) {}".format(*map(self._queries.get, parts))
 
     def __getitem__(self, name: str) -> bytes:
         return self._queries[name].encode()
@@ -68,8 +70,7 @@ class Tables:
                 for run in runs
                 for decision in decide(run.entries, epoch=known.epoch, states=known.states, seen=known.seen)
             ]
-            self._write(session, decisions)
-            self._store_positions(session, batch.topic_id, [run for run in runs if run.end > run.start])
+            self._write(session, pipeline, batch.topic_id, [run for run in runs if run.end > run.start], decisions)
         redelivered = sum(len(run.entries) for run in batch.runs) - len(decisions)
         return Applied(decisions, redelivered, known.positions | {run.partition: run.end for run in runs if run.end})
 
@@ -96,29 +97,36 @@ class Tables:
             set(seen.fetchall()),
         )
 
-    def _write(self, session: Session, decisions: Sequence[Decision]) -> None:
-        if not decisions:
+    def _write(
+        self,
+        session: Session,
+        pipeline: Pipeline,
+        topic_id: str,
+        runs: Sequence[EntryRun],
+        decisions: Sequence[Decision],
+    ) -> None:
+        """One statement, and a sync right behind it: the server ends by itself what it has received, and a worker that
+        is stopped meanwhile holds the positions no longer than a transaction may stand still.
+
+        Compare and set: a position moves only from where this transaction read it.
+        """
+        if not runs:
             return
         newest = {
             decision.state.id: decision.state
             for decision in decisions
             if decision.outcome is Outcome.APPLIED and decision.state is not None
         }
-        if newest:
-            session.execute(self["upsert_memories"], state_columns(newest.values()))
-        rows = [journal_row(decision) for decision in decisions]
-        session.execute(self["write_journal"], (Instant(now_us()), *journal_columns(rows)))
-
-    def _store_positions(self, session: Session, topic_id: str, runs: Sequence[EntryRun]) -> None:
-        """Compare and set: a row moves only from the position that this transaction read."""
-        if not runs:
-            return
+        journal = journal_columns([journal_row(decision) for decision in decisions])
         moves = (
             Integers([run.partition for run in runs]),
             Bigints([run.start for run in runs]),
             Bigints([run.end for run in runs]),
         )
-        moved = {row[0] for row in session.execute(self["store_positions"], (*moves, topic_id))}
+        states = state_columns(newest.values())
+        written = session.execute(self["write"], (*states, Instant(now_us()), *journal, *moves, topic_id))
+        pipeline.sync()
+        moved = {row[0] for row in written}
         for run in runs:
             if run.partition not in moved:
                 raise PositionMismatch("another worker moved the stored position meanwhile", run.partition, run.start)
