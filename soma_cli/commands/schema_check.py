@@ -145,8 +145,9 @@ def _against_log(governance: Governance, names: Sequence[str], mode: Mode | None
 def not_compared(report: SchemaCheck) -> InputRejected:
     """What a check of several schemas raises where some are none; the others were looked at all the same."""
     names = [refused.name for refused in report.refused]
+    first = "" if len(names) == 1 else f"{names[0]}: "
     return InputRejected(
-        f"{', '.join(names)} could not be compared: what is there is no schema",
+        f"{', '.join(names)} could not be compared: {first}{report.refused[0].message}",
         hint="mend what is shown above, then check again",
         code="schemas_refused",
         details={"refused": names},
