@@ -232,6 +232,14 @@ def test_every_character_is_kept(store: PostgresMemoryStore) -> None:
     assert store.list_states(namespace=text[:-1], since=None, limit=5) == []
 
 
+def test_a_batch_that_the_socket_does_not_take_at_once(store: PostgresMemoryStore) -> None:
+    """psycopg's pipeline would wait for the answer to what it has not sent."""
+    texts = {uid(number): f"{number} " * 5000 for number in range(500)}
+    made = [record(number, number, payload={"text": texts[uid(number)]}) for number in range(500)]
+    store.apply(batch(*made))
+    assert {id: state.payload["text"] for id, state in store.states(texts).items()} == texts
+
+
 def test_what_foreign_writers_append_has_its_row(store: PostgresMemoryStore) -> None:
     """jsonb refuses `\\u0000`; the journal takes the bytes all the same, and any note."""
     escaped = raw_record(0, uid(1).encode(), event_value(1, 1).replace(b"event 1", b"\\u0000 \\ud800"))

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.waiting import Wait
 
 from soma_cli.core.adapters.memory_store.postgres_arrays import adapt
 from soma_cli.core.adapters.memory_store.postgres_errors import translated
@@ -41,30 +42,31 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     """Seconds without a word from the server after which the call fails; 0 means any number."""
 
     def wait(self, gen: Generator[Any, Any, _T], interval: float = _LOOK_EVERY_S, timeout: float | None = None) -> _T:
-        if not self.silence_s:
-            return super().wait(gen, interval, timeout)
         try:
-            return super().wait(_until_silent(gen, self.silence_s), interval, timeout)
+            return super().wait(self._sending(gen), interval, timeout)
         except _Silence:
             self.close()  # so that what tidies up behind the call does not wait as long again
             raise
 
-
-def _until_silent(gen: Generator[Any, Any, _T], silence_s: float) -> Generator[Any, Any, _T]:
-    heard = time.monotonic()
-    try:
-        wanted = next(gen)
-        while True:
-            ready = yield wanted
-            now = time.monotonic()
-            if ready != _NO_NEWS:
-                heard = now
-            elif now - heard > silence_s:
-                raise _Silence(f"no answer for {silence_s:.0f} s")
-            wanted = gen.send(ready)
-    except StopIteration as end:
-        value: _T = end.value
-        return value
+    def _sending(self, gen: Generator[Any, Any, _T]) -> Generator[Any, Any, _T]:
+        """What psycopg waits for, and meanwhile the rest of what is to be sent: a pipeline's sync waits for the answer
+        also where the socket did not take all of the question, and then neither side would ever say a word."""
+        heard = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                unsent = self.pgconn.flush() and not wanted & Wait.W
+                ready = yield wanted | Wait.W if unsent else wanted
+                now = time.monotonic()
+                if ready != _NO_NEWS:
+                    heard = now
+                elif self.silence_s and now - heard > self.silence_s:
+                    raise _Silence(f"no answer for {self.silence_s:.0f} s")
+                if not (unsent and ready == Wait.W):
+                    wanted = gen.send(ready & wanted)
+        except StopIteration as end:
+            value: _T = end.value
+            return value
 
 
 class Connections:
