@@ -13,7 +13,6 @@ import typer
 from soma_cli.commands.options import MOST, FormatOption, open_system, output_of
 from soma_cli.commands.stopping import StoppedEarly, stopped_by_signals
 from soma_cli.commands.worker_status import StatusLine, tell
-from soma_cli.core.garbage import collected_rarely
 from soma_cli.output import Format, Output
 
 if TYPE_CHECKING:
@@ -73,6 +72,8 @@ def consume(
 
     Example: soma consume all
     """
+    from soma_cli.core.garbage import collected_rarely
+
     output = output_of(ctx, format)
     began = time.monotonic()
     with open_system(ctx, log_format=log_format.value, settings={"log.instance_id": instance_id}) as system:

@@ -21,7 +21,6 @@ from soma_cli.commands.options import (
     say_instants,
 )
 from soma_cli.core.errors import UsageError
-from soma_cli.core.garbage import collected_rarely
 from soma_cli.output import Format, Output, fields, progress, say, visible
 
 if TYPE_CHECKING:
@@ -99,6 +98,8 @@ def _line(line: dict[str, object]) -> str:
 
 
 def _rebuild(system: MemorySystem, into: Target, output: Output, *, execute: bool, yes: bool) -> None:
+    from soma_cli.core.garbage import collected_rarely
+
     if execute:
         check_can_ask(yes)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -28,3 +30,10 @@ def output(process: subprocess.Popen[str], *, killed: bool = False) -> str:
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == (-9 if killed else 0), stderr
     return stdout
+
+
+def until(condition: Callable[[], bool], *, within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)

@@ -27,7 +27,7 @@ from soma_cli.core.record import AUDIT_TOPIC, DEAD_LETTER_TOPIC, EVENTS_TOPIC, N
 from soma_cli.core.settings import LogSettings
 from tests.contracts.adapters import kafka_settings
 from tests.contracts.events import everything, new_record
-from tests.contracts.processes import output, start
+from tests.contracts.processes import output, start, until
 from tests.services import KafkaCluster, kafka_address
 
 
@@ -87,13 +87,6 @@ def drain(consumer: Consumer, count: int) -> list[Record]:
 
 def by_partition(records: list[Record]) -> list[Record]:
     return sorted(records, key=lambda item: item.partition)
-
-
-def until(condition: Callable[[], bool], *, within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def own(cluster: KafkaCluster, timeout_s: float = 1.5) -> LogSettings:

@@ -15,7 +15,8 @@ from soma_cli.core.ports import Consumer
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from tests.contracts.adapters import kafka_settings
 from tests.contracts.events import everything, new_record
-from tests.contracts.test_kafka_adapter import records_of, until
+from tests.contracts.processes import until
+from tests.contracts.test_kafka_adapter import records_of
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from soma_cli.core.errors import ServiceUnavailable
 from soma_cli.core.record import EVENTS_TOPIC
 from tests.contracts.adapters import postgres_settings
 from tests.contracts.events import TOPIC_ID, batch, record
-from tests.contracts.processes import start
+from tests.contracts.processes import start, until
 
 WRITES_S = 1
 HELD_UP_S = 20.0
@@ -70,8 +70,9 @@ def _applied(store: PostgresMemoryStore) -> bool:
 
 def _wait_until_it_writes(connection: psycopg.Connection, process: subprocess.Popen[str]) -> None:
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-    deadline = time.monotonic() + 30
-    while connection.execute(query).fetchone() == (0,):
+
+    def writes() -> bool:
         assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        return connection.execute(query).fetchone() != (0,)
+
+    until(writes)

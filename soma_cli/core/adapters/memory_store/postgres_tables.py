@@ -46,7 +46,9 @@ class Tables:
         self.prefix = prefix
         self._queries = {name: text.replace("{p}", prefix) for name, text in named_queries(SQL / "queries.sql").items()}
         parts = ("upsert_memories", "write_journal", "store_positions")
-        self._queries["write"] = "WITH rows AS ({}), journal AS ({}) {}".format(*map(self._queries.get, parts))
+        self._queries["write"] = "WITH rows AS ({}), journal AS ({}) {}".format(
+            *(self._queries[part] for part in parts)
+        )
 
     def __getitem__(self, name: str) -> bytes:
         return self._queries[name].encode()
