@@ -90,7 +90,8 @@ def _show_status(result: ConnectStatus) -> None:
             hanging("  ", task.error)
     since = "" if result.oldest_waiting_s is None else f", the oldest for {result.oldest_waiting_s:.1f} s"
     print(f"{result.to_land:,} offsets yet to land; {result.waiting:,} rows landed and not applied{since}")
-    print(f"{result.to_apply:,} offsets yet to be applied; what cannot land goes to {result.dead_letters}")
+    runs = "a landing worker runs" if result.landing_runs else "no landing worker runs"
+    print(f"{result.to_apply:,} offsets yet to be applied, {runs}; what cannot land goes to {result.dead_letters}")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -55,7 +55,8 @@ class ConnectPartition:
 @dataclass(slots=True)
 class ConnectStatus:
     """`state` is the connector's, `MISSING` where there is none. `to_land` are offsets that Connect has yet to pass,
-    `waiting` the rows that landed and are not applied, `oldest_waiting_s` since when. `findings` say what is wrong."""
+    `waiting` the rows that landed and are not applied, `oldest_waiting_s` since when. `landing_runs`: whether a
+    `consume landing` is at them. `findings` say what is wrong."""
 
     connector: str
     url: str
@@ -66,6 +67,7 @@ class ConnectStatus:
     waiting: int
     oldest_waiting_s: float | None
     to_apply: int
+    landing_runs: bool
     dead_letters: str
     partitions: list[ConnectPartition] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)

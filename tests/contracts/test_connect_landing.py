@@ -141,14 +141,19 @@ def test_a_row_that_is_being_written_again_is_cleared_the_next_time(
 
 
 def test_one_holds_it_until_it_is_gone(settings: StoreSettings, landing: PostgresLanding) -> None:
-    other = PostgresLanding(settings, TOPIC)
+    other, store = PostgresLanding(settings, TOPIC), PostgresMemoryStore(settings)
     try:
+        other.waiting(TOPIC_ID, {0: 0})  # looking is not holding
+        assert not store.landing_runs()
         assert [landing.hold(), landing.hold(), other.hold()] == [True, True, False]
+        assert store.landing_runs()
         landing.close()
+        wait_until(lambda: not store.landing_runs(), "that nobody holds it")
         wait_until(other.hold, "the hold")  # the server notices the end of a connection a moment later
         assert not landing.hold()
     finally:
         other.close()
+        store.close()
 
 
 def test_a_server_that_was_away_is_found_again_and_the_hold_with_it() -> None:

@@ -91,6 +91,7 @@ def status(
         waiting=waiting,
         oldest_waiting_s=None if since is None else max(0, now - since) / MICROSECONDS,
         to_apply=sum(max(0, row.end - row.applied) for row in partitions),
+        landing_runs=store.landing_runs(),
         dead_letters=dead_letter_topic(settings),
         partitions=partitions,
     )

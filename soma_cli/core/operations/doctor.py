@@ -220,13 +220,19 @@ def _projections(
     if not log.follows_itself:
         stored |= {name: partial(committed_offsets, log, group_name(settings, name)) for name in COPIES}
     for name, positions in stored.items():
-        seen.extend(name, partial(_projection, log, group_name(settings, name), positions, name, now))
+        landing_runs = store.landing_runs if name == KV else None
+        seen.extend(name, partial(_projection, log, group_name(settings, name), positions, landing_runs, name, now))
 
 
 def _projection(
-    log: EventLog, group: str, positions: Callable[[], dict[int, int]], name: str, now: int
+    log: EventLog,
+    group: str,
+    positions: Callable[[], dict[int, int]],
+    landing_runs: Callable[[], bool] | None,
+    name: str,
+    now: int,
 ) -> list[Finding]:
-    found = group_lag(log, group, positions(), now)
+    found = group_lag(log, group, positions(), now, landing_runs=landing_runs is not None and landing_runs())
     return [_lag(found, name) if log.follows_itself or found.state == OUT_OF_RANGE else _worked_lag(found, name)]
 
 

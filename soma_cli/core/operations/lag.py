@@ -41,7 +41,11 @@ def lag(
     }
     if not log.follows_itself:
         stored |= {name: partial(committed_offsets, log, group_name(settings, name)) for name in COPIES}
-    groups = [group_lag(log, group_name(settings, name), positions(), now) for name, positions in stored.items()]
+    landing_runs = store.landing_runs()
+    groups = [
+        group_lag(log, group_name(settings, name), positions(), now, landing_runs=landing_runs and name == KV)
+        for name, positions in stored.items()
+    ]
     held = _held_back(log, now)
     breaches = [breach for group in groups for breach in _breaches(group, held, threshold, max_age_s)]
     return LagReport(groups, breaches, held)
@@ -65,8 +69,10 @@ def committed_offsets(log: EventLog, group: str) -> dict[int, int]:
     return {partition: row.offset for partition, row in log.committed(group, EVENTS_TOPIC).items()}
 
 
-def group_lag(log: EventLog, group: str, positions: dict[int, int], now: int) -> GroupLag:
-    """One group's lag, from its projection's stored positions.
+def group_lag(
+    log: EventLog, group: str, positions: dict[int, int], now: int, *, landing_runs: bool = False
+) -> GroupLag:
+    """One group's lag, from its projection's stored positions. A landing worker serves all partitions, from no group.
 
     Positions were read before the ends, so that a worker at work can't seem to be past the end.
     """
@@ -74,12 +80,12 @@ def group_lag(log: EventLog, group: str, positions: dict[int, int], now: int) ->
         _partition_lag(partition, positions.get(partition, 0), bounds)
         for partition, bounds in log.bounds(EVENTS_TOPIC).items()
     ]
-    total, working = sum(partition.lag for partition in partitions), log.members(group) > 0
-    unserved = sorted(log.unserved(group, EVENTS_TOPIC)) if working else []
-    rate = _rate(log.committed(group, EVENTS_TOPIC)) if working else None
+    total, in_group = sum(partition.lag for partition in partitions), log.members(group) > 0
+    unserved = sorted(log.unserved(group, EVENTS_TOPIC)) if in_group and not landing_runs else []
+    rate = _rate(log.committed(group, EVENTS_TOPIC)) if in_group else None
     return GroupLag(
         group=group,
-        state=_state(partitions, total, working, unserved),
+        state=_state(partitions, total, in_group or landing_runs, unserved),
         lag=total,
         oldest_age_s=_oldest_age_s(log, partitions, now),
         rate_per_s=rate,

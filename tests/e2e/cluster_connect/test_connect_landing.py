@@ -32,6 +32,7 @@ def test_a_row_is_there_within_5_s_of_store(landed: Landed) -> None:
     worker = landed.start("consume", "landing")
     first = landed.json("store", "--text", "Alice prefers window seats")
     _wait_for(landed, first["id"])  # the connector's task has started
+    _check_is_seen_at_work(landed)
     _long_after(6.0)
     before = worker.stderr
     second = landed.json("store", "--text", "Bob prefers aisle seats")
@@ -41,6 +42,20 @@ def test_a_row_is_there_within_5_s_of_store(landed: Landed) -> None:
     assert "reading the log" not in worker.stderr.removeprefix(before)
     assert worker.terminated() == 0
     assert landed.json("get", second["id"])["payload"] == {"text": "Bob prefers aisle seats"}
+    assert _kv_state(landed) == "idle"
+
+
+def _check_is_seen_at_work(landed: Landed) -> None:
+    """It is in no group of kv's, and yet what moves kv's position."""
+    assert _kv_state(landed) == "active"
+    assert landed.json("connect", "status")["landing_runs"] is True
+    told = json.loads(landed.run("doctor", "-o", "json").stdout)
+    found = {finding["check"]: finding["message"] for finding in told["findings"]}
+    assert found["kv"].rpartition("; ")[2] in ("a worker runs", "a worker is at it")
+
+
+def _kv_state(landed: Landed) -> str:
+    return next(group["state"] for group in landed.json("lag")["groups"] if group["group"].endswith("-kv"))
 
 
 def test_duplicates_updates_deletes_and_disorder_end_as_with_kv(landed: Landed) -> None:

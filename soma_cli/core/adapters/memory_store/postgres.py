@@ -140,6 +140,9 @@ class PostgresMemoryStore:
         outcomes = [row[0] for row in self._rows("newest_outcomes", (partition, *bounds, limit))]
         return len(list(takewhile(Outcome.REJECTED.value.__eq__, outcomes)))
 
+    def landing_runs(self) -> bool:
+        return bool(self._rows("turn_is_taken", ("soma landing ",))[0][0])
+
     def stats(self) -> dict[str, Any]:
         namespaces = self._rows("count_namespaces")
         tombstones = self._rows("count_tombstones")[0][0]

@@ -67,7 +67,7 @@ def _rights(session: Session, tables: Tables) -> list[Finding]:
 
 def _leftovers(session: Session, tables: Tables) -> list[Finding]:
     found = session.execute(tables["leftovers"]).fetchall()
-    runs = session.execute(tables["rebuild_runs"]).fetchone()
+    runs = session.execute(tables["turn_is_taken"], ("soma rebuild kv ",)).fetchone()
     if not found or (runs and runs[0]):
         return []
     message = f"{len(found)} tables of a rebuild of kv that died take up space"

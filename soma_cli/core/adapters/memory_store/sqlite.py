@@ -130,6 +130,9 @@ class SqliteMemoryStore:
             outcomes = [row[0] for row in connection.execute(self._live["newest_outcomes"], (first, behind, limit))]
         return len(list(takewhile(Outcome.REJECTED.value.__eq__, outcomes)))
 
+    def landing_runs(self) -> bool:
+        return False
+
     def stats(self) -> dict[str, Any]:
         with self._database.reading() as connection:
             namespaces = connection.execute(self._live["count_namespaces"]).fetchall()

@@ -141,9 +141,10 @@ SELECT id, last_access, access_count FROM access WHERE id = ANY(%b);
 -- name: rebuild_turn
 SELECT pg_try_advisory_lock(hashtextextended('soma rebuild kv ' || current_schema(), 0));
 
--- name: rebuild_runs
+-- Whether some session has the turn of this name: of a rebuild ('soma rebuild kv '), or of landing ('soma landing ').
+-- name: turn_is_taken
 SELECT EXISTS (
-    SELECT FROM pg_locks, hashtextextended('soma rebuild kv ' || current_schema(), 0) AS turn
+    SELECT FROM pg_locks, hashtextextended(%s || current_schema(), 0) AS turn
     WHERE locktype = 'advisory' AND granted AND objsubid = 1
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND (classid::bigint << 32) | objid::bigint = turn
