@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from tests.cli.schema_folder import DRAFT_7, PERSON, folder_of, record, report, soma, write
+from tests.services.web import WebServer
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def server() -> Iterator[str]:
             pass
 
     asked: list[str] = []
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    running = WebServer(("127.0.0.1", 0), Answer)
     thread = Thread(target=running.serve_forever)
     thread.start()
     ASKED[:] = [asked]

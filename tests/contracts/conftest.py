@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from tests.contracts.events import TOPIC_ID
 def place(tmp_path: Path) -> Path:
     """Where the log or store of this test lies."""
     return tmp_path / "place"
+
+
+@pytest.fixture
+def group() -> str:
+    """A group that nobody else is in: brokers are shared by all tests."""
+    return f"g-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(params=sorted(STORES))

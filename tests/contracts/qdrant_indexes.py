@@ -8,13 +8,14 @@ from functools import wraps
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from qdrant_client import QdrantClient
 
 from soma_cli.core.adapters.vector_index.qdrant import QdrantIndex
-from soma_cli.core.ports import IndexIdentity
+from soma_cli.core.ports import IndexIdentity, IndexQuery
 from soma_cli.core.settings import IndexSettings
-
-UNSETTLED = IndexIdentity(None, None)
+from tests.contracts.events import uid
+from tests.contracts.points import TOPIC, UNSETTLED, point
 
 
 class InMemory(QdrantClient):
@@ -65,3 +66,38 @@ class OnServer:
 def _provisioned(index: QdrantIndex) -> QdrantIndex:
     index.provision()
     return index
+
+
+@pytest.fixture
+def client() -> InMemory:
+    return InMemory()
+
+
+@pytest.fixture
+def index(client: InMemory) -> QdrantIndex:
+    return in_memory(client)()
+
+
+def collections(client: InMemory) -> set[str]:
+    return {each.name for each in client.get_collections().collections}
+
+
+def live(client: InMemory) -> str:
+    return {each.alias_name: each.collection_name for each in client.get_aliases().aliases}["memories"]
+
+
+def uses(index: QdrantIndex) -> list[Any]:
+    return [
+        lambda: index.positions(TOPIC),
+        lambda: index.identity(),
+        lambda: index.adopt(IndexIdentity("m", 2)),
+        lambda: index.write([point(1, 1, "x")], TOPIC, {0: 1}),
+        lambda: index.search(IndexQuery("lexical", 3, "x")),
+        lambda: index.versions([uid(1)]),
+        lambda: list(index.scan()),
+        lambda: index.count(),
+        lambda: index.stats(),
+        lambda: index.health(),
+        lambda: index.shadow(UNSETTLED),
+        lambda: index.provision(),
+    ]

@@ -1,120 +1,30 @@
-"""What a cache promises, on a real Redis: shared for the promises, a test's own where it is stopped or paused."""
+"""What a cache promises, on a real Redis; one that is in trouble is in test_cache_faults.py."""
 
 from __future__ import annotations
 
 import json
 import random
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import pytest
-from redis import Redis
 
 from soma_cli.core.adapters.cache.redis import MOST_BYTES, MOST_KEYS, RedisCache
-from soma_cli.core.errors import ConfigurationError, OutOfSpace, ServiceUnavailable, SomaError
 from soma_cli.core.memory import MemoryState
-from soma_cli.core.ports import Cache
-from soma_cli.core.settings import CacheSettings, WorkerSettings
+from soma_cli.core.settings import WorkerSettings
+from tests.contracts.caches import Rig, only, rig_at, state
+from tests.contracts.caches import cache as cache
+from tests.contracts.caches import own as own
+from tests.contracts.caches import rig as rig
+from tests.contracts.caches import server as server
 from tests.contracts.events import uid
-from tests.services import RedisServer, redis_url
-
-TIMEOUT_S = 0.3
-PAUSE_S = 0.4
-
-
-def state(memory: int, version: int, **fields: Any) -> MemoryState:
-    made = MemoryState(
-        id=uid(memory),
-        namespace="default",
-        payload_json=b'{"text":"version %d"}' % version,
-        importance=1.0,
-        created_at=1_700_000_000_000_001,
-        updated_at=1_700_000_000_000_002 + version,
-        version=version,
-        last_event_id=uid(1_000_000 + version),
-        model_revision=None,
-        deleted=False,
-    )
-    return made._replace(**fields)
 
 
 def tombstone(memory: int, version: int) -> MemoryState:
     return state(memory, version, payload_json=b"{}", deleted=True)
-
-
-class Rig:
-    """A cache with a prefix of its own, and the bare client beside it."""
-
-    def __init__(self, url: str, prefix: str) -> None:
-        self.url = url
-        self.prefix = prefix
-        self.bare = Redis.from_url(url)
-        self._opened: list[RedisCache] = []
-
-    def cache(self, ttl_s: float = 60.0, pause_s: float = PAUSE_S, timeout_s: float = 5.0) -> RedisCache:
-        settings = CacheSettings("redis", self.url, ttl_s=ttl_s, prefix=self.prefix, timeout_s=timeout_s)
-        self._opened.append(RedisCache(settings, pause_s))
-        return self._opened[-1]
-
-    def key(self, memory: int) -> str:
-        return self.prefix + uid(memory)
-
-    def close(self) -> None:
-        for cache in self._opened:
-            cache.close()
-        self.bare.close()
-
-
-@contextmanager
-def rig_at(url: str) -> Iterator[Rig]:
-    rig = Rig(url, f"test-{uuid4()}:")
-    try:
-        yield rig
-    finally:
-        rig.close()
-
-
-@pytest.fixture
-def rig() -> Iterator[Rig]:
-    with rig_at(redis_url()) as rig:
-        yield rig
-
-
-@pytest.fixture
-def cache(rig: Rig) -> RedisCache:
-    return rig.cache()
-
-
-def only(cache: Cache, memory: int) -> MemoryState | None:
-    return cache.get([uid(memory)]).get(uid(memory))
-
-
-def unavailable(action: Callable[[], object]) -> tuple[SomaError, float]:
-    """The error, and how many seconds it took."""
-    began = time.monotonic()
-    with pytest.raises(ServiceUnavailable) as caught:
-        action()
-    return caught.value, time.monotonic() - began
-
-
-def eventually(action: Callable[[], Any], within_s: float = 10.0) -> Any:
-    """The result of the action once the cache is not away."""
-    deadline = time.monotonic() + within_s
-    while True:
-        try:
-            return action()
-        except ServiceUnavailable:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
 
 
 # --- the promises ------------------------------------------------------------------------------------------------
@@ -338,227 +248,6 @@ def test_the_entry_is_readable_json(rig: Rig) -> None:
     assert head.startswith(b"1 5 {")
     assert json.loads(head[4:])["id"] == uid(1)
     assert payload == b'{"text":"version 5"}'
-
-
-# --- a server in trouble -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def own(server: RedisServer) -> Iterator[Rig]:
-    with rig_at(server.address) as rig:
-        yield rig
-
-
-def test_a_stopped_server_is_away_and_comes_back(server: RedisServer, own: Rig) -> None:
-    cache = own.cache(timeout_s=TIMEOUT_S)
-    cache.put([state(1, 1)])
-    server.stop()
-    for action in (lambda: only(cache, 1), lambda: cache.put([state(1, 2)]), cache.health):
-        error, _ = unavailable(action)
-        assert server.address in error.message
-        assert error.hint
-    server.start()
-    eventually(lambda: cache.put([state(1, 2)]))
-    assert only(cache, 1) == state(1, 2)
-
-
-def test_a_restart_between_two_calls_is_not_noticed(server: RedisServer, own: Rig) -> None:
-    """Neither the dead connection nor the forgotten script."""
-    cache = own.cache()
-    cache.put([state(1, 1)])
-    server.stop()
-    server.start()
-    cache.put([state(1, 1)])
-    assert only(cache, 1) == state(1, 1)
-    own.bare.script_flush()
-    cache.put([state(1, 2)])
-    assert only(cache, 1) == state(1, 2)
-
-
-def test_a_server_that_hangs_costs_one_timeout_and_then_nothing(server: RedisServer, own: Rig) -> None:
-    cache = own.cache(timeout_s=TIMEOUT_S, pause_s=PAUSE_S)
-    cache.put([state(1, 1)])
-    server.pause()
-    try:
-        error, took_s = unavailable(lambda: only(cache, 1))
-        assert "did not answer within 0.3 s" in error.message
-        assert 0.9 * TIMEOUT_S < took_s < 2 * TIMEOUT_S
-        began = time.monotonic()
-        for _ in range(100):
-            error, _ = unavailable(lambda: only(cache, 1))
-            unavailable(lambda: cache.put([state(1, 2)]))
-        assert time.monotonic() - began < TIMEOUT_S, "these calls waited for the server"
-        assert "not asked again for" in error.message
-    finally:
-        server.resume()
-    assert eventually(lambda: only(cache, 1)) == state(1, 1)
-    assert only(cache, 1) == state(1, 1)
-
-
-def test_after_the_pause_one_call_tries_and_the_others_go_on_without(server: RedisServer, own: Rig) -> None:
-    cache = own.cache(timeout_s=TIMEOUT_S, pause_s=PAUSE_S)
-    cache.put([state(1, 1)])
-    server.pause()
-    try:
-        unavailable(lambda: only(cache, 1))
-        time.sleep(PAUSE_S)  # the pause itself is what is waited for
-        took: list[float] = []
-        threads = [
-            threading.Thread(target=lambda: took.append(unavailable(lambda: only(cache, 1))[1])) for _ in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len([one for one in took if one > TIMEOUT_S / 2]) == 1
-    finally:
-        server.resume()
-
-
-def test_health_asks_also_while_others_do_not(server: RedisServer, own: Rig) -> None:
-    cache = own.cache(pause_s=3600)
-    server.stop()
-    unavailable(lambda: only(cache, 1))
-    server.start()
-    unavailable(lambda: only(cache, 1))
-    assert cache.health()[0].status == "ok"
-    assert only(cache, 1) is None
-
-
-def test_what_accepts_and_never_answers_costs_one_timeout() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent, rig_at(_url_of(silent)) as rig:
-        cache = rig.cache(timeout_s=TIMEOUT_S, pause_s=60)
-        error, took_s = unavailable(lambda: cache.put([state(1, 1)]))
-        assert 0.9 * TIMEOUT_S < took_s < 2 * TIMEOUT_S
-        assert _url_of(silent) in error.message
-        assert unavailable(lambda: only(cache, 1))[1] < TIMEOUT_S / 2
-        assert unavailable(cache.health)[1] < 2 * TIMEOUT_S
-
-
-def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = _url_of(taken)
-    with rig_at(url) as rig:
-        error, took_s = unavailable(lambda: only(rig.cache(), 1))
-        assert "cannot be reached" in error.message
-        assert took_s < 1
-
-
-def test_what_is_no_redis_is_a_matter_of_the_settings() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, rig_at(_url_of(listener)) as rig:
-
-        def answer() -> None:
-            client, _ = listener.accept()
-            with client:
-                client.recv(1000)
-                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        with pytest.raises(ConfigurationError, match="does not answer as Redis does") as caught:
-            only(rig.cache(), 1)
-        thread.join()
-        assert "cache.url" in caught.value.hint
-
-
-def _url_of(listener: socket.socket) -> str:
-    return f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
-
-
-@pytest.mark.parametrize("secret", [":wrong-secret@", "nobody:wrong-secret@", ""], ids=["password", "user", "none"])
-def test_a_wrong_password_is_told_and_not_shown(secret: str) -> None:
-    with (
-        RedisServer(password="right-secret") as server,
-        rig_at(f"redis://{secret}127.0.0.1:{server.port}/0") as rig,
-        pytest.raises(ConfigurationError, match="refuses the user or the password") as caught,
-    ):
-        only(rig.cache(), 1)
-    assert f"127.0.0.1:{server.port}" in caught.value.message
-    assert "secret" not in f"{caught.value.message} {caught.value.hint}"
-
-
-def test_the_right_password_is_not_shown_when_the_server_is_away() -> None:
-    with RedisServer(password="right-secret") as server, rig_at(server.address) as rig:
-        cache = rig.cache()
-        cache.put([state(1, 1)])
-        server.stop()
-        for _ in range(2):
-            error, _ = unavailable(lambda: only(cache, 1))
-            assert "secret" not in f"{error.message} {error.hint}"
-        assert "secret" not in repr(cache)
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["http://127.0.0.1:1/0", "redis://127.0.0.1:port/0", "redis://127.0.0.1:1/0?no_such_option=1", "redis://[::1/0"],
-)
-def test_an_address_that_cannot_be_used(url: str) -> None:
-    cache = RedisCache(CacheSettings("redis", url))
-    for _ in range(2):
-        with pytest.raises(ConfigurationError, match="cannot be asked") as caught:
-            cache.get([uid(1)])
-        assert "cache.url" in caught.value.hint
-
-
-def test_a_database_that_there_is_not(server: RedisServer) -> None:
-    cache = RedisCache(CacheSettings("redis", f"redis://127.0.0.1:{server.port}/999"))
-    with pytest.raises(ConfigurationError, match="refuses a command: DB index"):
-        cache.get([uid(1)])
-
-
-def test_a_full_server_refuses_writes_and_still_answers(own: Rig) -> None:
-    cache = own.cache()
-    cache.put([state(1, 1)])
-    own.bare.config_set("maxmemory-policy", "noeviction")
-    own.bare.config_set("maxmemory", own.bare.info("memory")["used_memory"] + 2_000_000)
-
-    def fill() -> None:
-        for number in range(2, 1000):
-            cache.put([state(number, 1, payload_json=b'{"t":"%b"}' % (b"x" * 50_000))])
-
-    with pytest.raises(OutOfSpace, match="no memory left") as caught:
-        fill()
-    assert "maxmemory" in caught.value.hint
-    assert only(cache, 1) == state(1, 1)
-    memory = {finding.check: finding for finding in cache.health()}["cache memory"]
-    assert (memory.status, "noeviction" in memory.message) == ("warning", True)
-    own.bare.config_set("maxmemory-policy", "allkeys-lru")
-    assert {finding.status for finding in cache.health()} == {"ok"}
-    fill()
-
-
-def test_a_replica_is_told(server: RedisServer, own: Rig) -> None:
-    cache = own.cache()
-    cache.put([state(1, 1)])
-    with RedisServer(settings={"replicaof": f"127.0.0.1 {server.port}"}) as replica, rig_at(replica.address) as rig:
-        rig.prefix = own.prefix
-        following = rig.cache()
-        error, _ = unavailable(lambda: following.put([state(2, 1)]))
-        assert "replica and takes no writes" in error.message
-        # It asks for the address again: the name may lead to the new primary by now.
-        assert [one for one in rig.bare.client_list(_type="normal") if one["cmd"].startswith("eval")] == []
-        role = {finding.check: finding for finding in following.health()}["cache role"]
-        assert role.status == "warning"
-        rig.bare.replicaof("NO", "ONE")
-        following.put([state(2, 1)])
-        assert only(following, 2) == state(2, 1)
-
-
-def test_health_tells_version_memory_and_role(server: RedisServer, own: Rig) -> None:
-    findings = own.cache().health()
-    assert [(finding.check, finding.status) for finding in findings] == [
-        ("cache", "ok"),
-        ("cache memory", "ok"),
-        ("cache role", "ok"),
-    ]
-    assert server.address in findings[0].message
-    assert f"Redis {own.bare.info('server')['redis_version']}" in findings[0].message
 
 
 # --- the client --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -52,6 +53,22 @@ def test_an_end_that_is_right_at_the_second_look_is_no_error(log: KafkaEventLog,
     other.produce(settings.topic_prefix + EVENTS_TOPIC, b"late", b"k")
     assert end(log) == 6
     assert other.flush(10) == 0
+
+
+def test_a_record_that_comes_between_two_looks_is_seen(log: KafkaEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not there at the first look, and no more missed at the second: so it is no transaction that hides it."""
+    late, ask = [new_record(5, 1)], log._cluster._offsets
+
+    def and_then_it_comes(*asked: Any) -> list[dict[int, int]]:
+        found = ask(*asked)
+        while late:
+            log.append([late.pop()])
+        return found
+
+    log._cluster.reached(EVENTS_TOPIC, {0: 6})
+    monkeypatch.setattr(log._cluster, "_offsets", and_then_it_comes)
+    assert end(log) == 6
+    assert not late
 
 
 def test_a_topic_that_was_made_anew_begins_at_nothing(log: KafkaEventLog, settings: LogSettings) -> None:

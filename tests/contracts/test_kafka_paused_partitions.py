@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from soma_cli.core.errors import ServiceUnavailable
 from soma_cli.core.ports import Consumer
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from tests.contracts.adapters import kafka_settings
+from tests.contracts.event_logs import records_of
 from tests.contracts.events import everything, new_record
 from tests.contracts.processes import until
-from tests.contracts.test_kafka_adapter import records_of
 
 
 @pytest.fixture
@@ -25,11 +24,6 @@ def log(place: Path) -> Iterator[KafkaEventLog]:
     log.append([new_record(number % 9, number) for number in range(300)])
     yield log
     log.close()
-
-
-@pytest.fixture
-def group() -> str:
-    return f"g-{uuid.uuid4().hex[:12]}"
 
 
 def test_partitions_that_come_back_are_read_after_a_long_batch(log: KafkaEventLog, group: str) -> None:

@@ -25,9 +25,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.services.web import WebServer
 
 ROOT = Path(__file__).parents[2]
 DIMENSION = 64
@@ -87,8 +89,7 @@ class Stats:
     batches: list[int] = field(default_factory=list)
 
 
-class EmbeddingServer(ThreadingHTTPServer):
-    daemon_threads = True
+class EmbeddingServer(WebServer):
     request_queue_size = 128
 
     def __init__(self, port: int) -> None:

@@ -11,13 +11,14 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from tests.services.ports import free_port, give_back
 from tests.services.required import program
+from tests.services.web import WebServer
 
 
 class Reply(NamedTuple):
@@ -46,8 +47,7 @@ class Front:
         self.answer: Callable[[str, str], Reply | None] = lambda method, path: None
         self.asked: list[tuple[str, str]] = []
         self.port = free_port()
-        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
-        self._http.daemon_threads = True
+        self._http = WebServer(("127.0.0.1", self.port), self._handler())
         if tls is not None:
             self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)

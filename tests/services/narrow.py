@@ -24,27 +24,41 @@ class NarrowLine:
         self._lock = threading.Lock()
         self._ends: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for end in [self._listener, *self._ends]:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
+        self._listener.close()
+        for end in self._ends:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
+        """Until the listener is shut down."""
+        while True:
+            try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self.to))
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
-                self._ends += [client, server]
-                for source, sink, slow in ((client, server, True), (server, client, False)):
-                    threading.Thread(target=self._pass_on, args=(source, sink, slow), daemon=True).start()
+            except OSError:
+                return
+            self._ends.append(client)
+            with suppress(OSError):  # the server may be gone: then so is the client
+                self._join(client, socket.create_connection(("127.0.0.1", self.to)))
+                continue
+            client.close()
+
+    def _join(self, client: socket.socket, server: socket.socket) -> None:
+        self._ends.append(server)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
+        for source, sink, slow in ((client, server, True), (server, client, False)):
+            threading.Thread(target=self._pass_on, args=(source, sink, slow), daemon=True).start()
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, slow: bool) -> None:
         with suppress(OSError):

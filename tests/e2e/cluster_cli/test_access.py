@@ -21,6 +21,8 @@ from tests.services import KafkaCluster, PostgresServer, postgres_dsn
 from tests.services.kafka_access import MECHANISM
 
 RIGHT = "right-password"
+HASTE = {"SOMA_LOG__TIMEOUT_S": "1"}
+"""For brokers that take the connection and say nothing."""
 READER = "reader"
 
 
@@ -84,7 +86,7 @@ def test_a_worker_with_a_wrong_password_ends_at_once(guarded: Guarded, name: str
 
 @pytest.mark.parametrize("name", ["store", "lag"])
 def test_a_plain_client_at_a_listener_with_tls(guarded: Guarded, name: str) -> None:
-    code, error = failed(guarded, NEED_LOG[name], {"SOMA_LOG__SECURITY__PROTOCOL": "PLAINTEXT"})
+    code, error = failed(guarded, NEED_LOG[name], {"SOMA_LOG__SECURITY__PROTOCOL": "PLAINTEXT", **HASTE})
     assert (code, error["code"]) == (3, "log_security")
     assert "speaks TLS, but log.security.protocol is PLAINTEXT" in error["message"]
 
@@ -131,7 +133,8 @@ def locked() -> Iterator[PostgresServer]:
 
 @pytest.mark.parametrize("arguments", [["list"], ["lag"], ["init"], *READING_WORKERS.values()])
 def test_a_wrong_password_for_postgres(made: Installation, locked: PostgresServer, arguments: list[str]) -> None:
-    code, error = failed(made, arguments, {"SOMA_STORE__DSN": locked.address.replace(RIGHT, SECRET)})
+    fault = {"SOMA_STORE__DSN": locked.address.replace(RIGHT, SECRET), "SOMA_STORE__TIMEOUT_S": "10"}
+    code, error = failed(made, arguments, fault)
     assert (code, error["code"]) == (3, "store_login")
     assert f"127.0.0.1:{locked.port}/postgres" in error["message"]
     assert "password authentication failed" in error["message"]
@@ -144,7 +147,7 @@ def test_a_role_that_may_only_read(cluster: Installation) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'")
         connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-    fault = {"SOMA_STORE__DSN": f"{dsn}?user={role}&password={SECRET}"}
+    fault = {"SOMA_STORE__DSN": f"{dsn}?user={role}&password={SECRET}", "SOMA_STORE__TIMEOUT_S": "10"}
     assert cluster.inline("store", "--text", "x").returncode == 0
     assert cluster.inline("list", env=fault).returncode == 0
     code, error = failed(cluster, ["consume", "kv"], fault)

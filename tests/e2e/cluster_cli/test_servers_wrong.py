@@ -15,6 +15,7 @@ from tests.e2e.cluster_cli.faults import (
     Installation,
     closed_port,
     failed,
+    hurried,
     silent_listener,
 )
 from tests.services import kafka_address, postgres_dsn
@@ -52,7 +53,7 @@ def test_an_address_of_brokers_that_is_none(made: Installation, address: str) ->
 
 def test_reading_needs_no_broker(made: Installation) -> None:
     with closed_port() as port:
-        away = {**made.hurried(), "SOMA_LOG__BOOTSTRAP_SERVERS": f"127.0.0.1:{port}"}
+        away = hurried({"SOMA_LOG__BOOTSTRAP_SERVERS": f"127.0.0.1:{port}"})
         for arguments in (["search", "x"], ["list"], ["prune"]):
             done = made.inline(*arguments, env=away)
             assert done.returncode == 0, done.stderr

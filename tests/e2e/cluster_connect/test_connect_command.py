@@ -21,6 +21,7 @@ from tests.e2e.cluster_connect.installation import Landed
 from tests.e2e.conftest import wait_until
 from tests.services import ConnectServer, kafka_address, postgres_dsn
 from tests.services.ports import free_port
+from tests.services.web import WebServer
 
 
 def _error(landed: Landed, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -86,7 +87,7 @@ def pages(tmp_path: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+    with WebServer(("127.0.0.1", 0), Quiet) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()

@@ -265,7 +265,10 @@ class KafkaCluster:
         first, last = dict.fromkeys(partitions, _EARLIEST), dict.fromkeys(partitions, _LATEST)
         while True:
             beginnings, ends = self._offsets(topic, [first, last])
-            gone = self._not_there(topic, self._reached.above(self.known(topic).topic_id, ends))
+            missed = self._reached.above(self.known(topic).topic_id, ends)
+            gone = self._not_there(topic, missed)
+            if missed and not gone:  # held back by an open transaction, or there by now: the ends of now tell which
+                beginnings, ends = self._offsets(topic, [first, last])
             if not gone and (time.monotonic() > deadline or all(reaching.get(n, 0) <= ends[n] for n in ends)):
                 self.reached(topic, ends)
                 return {partition: Bounds(beginning, ends[partition]) for partition, beginning in beginnings.items()}
