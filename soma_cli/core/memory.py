@@ -103,17 +103,17 @@ def _state_after(
             deleted=True,
         )
     assert deleted or event.type in (CREATED, UPDATED)
-    return MemoryState(
-        id=event.id,
-        namespace=event.namespace,
-        payload_json=b"{}" if deleted else serialize_known(event.payload),
-        importance=event.importance,
-        created_at=state.created_at if state is not None and alive else appended_at,
-        updated_at=appended_at,
-        version=version,
-        last_event_id=event.event_id,
-        model_revision=event.model_revision,
-        deleted=deleted,
+    return MemoryState(  # by position: keywords take twice as long, and each event comes by here
+        event.id,
+        event.namespace,
+        b"{}" if deleted else serialize_known(event.payload),
+        event.importance,
+        state.created_at if state is not None and alive else appended_at,
+        appended_at,
+        version,
+        event.event_id,
+        event.model_revision,
+        deleted,
     )
 
 

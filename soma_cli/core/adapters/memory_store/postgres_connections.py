@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from psycopg.waiting import Wait
 
 from soma_cli.core.adapters.memory_store.postgres_arrays import adapt
 from soma_cli.core.adapters.memory_store.postgres_errors import translated
-from soma_cli.core.errors import ConfigurationError, ServiceUnavailable
+from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError
 from soma_cli.core.settings import StoreSettings
 
 _T = TypeVar("_T")
@@ -40,6 +41,27 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
 
     silence_s = 0.0
     """Seconds without a word from the server after which the call fails; 0 means any number."""
+    _meanwhile: Callable[[], None] | None = None
+
+    def sync(self, pipeline: psycopg.Pipeline, meanwhile: Callable[[], _T]) -> _T:
+        """Sync the pipeline; what is to do meanwhile is done while the server is at its part, and what it raises is
+        raised when the answer is there."""
+        outcome: Future[_T] = Future()
+
+        def work() -> None:
+            try:
+                outcome.set_result(meanwhile())
+            except SomaError as error:
+                outcome.set_exception(error)
+
+        self._meanwhile = work
+        try:
+            pipeline.sync()
+        finally:
+            self._meanwhile = None
+        if not outcome.done():
+            work()
+        return outcome.result()
 
     def wait(self, gen: Generator[Any, Any, _T], interval: float = _LOOK_EVERY_S, timeout: float | None = None) -> _T:
         try:
@@ -56,6 +78,9 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
             wanted = next(gen)
             while True:
                 unsent = self.pgconn.flush() and not wanted & Wait.W
+                if self._meanwhile and not unsent and wanted == Wait.R:
+                    work, self._meanwhile = self._meanwhile, None
+                    work()
                 ready = yield wanted | Wait.W if unsent else wanted
                 now = time.monotonic()
                 if ready != _NO_NEWS:

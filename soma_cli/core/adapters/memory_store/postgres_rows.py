@@ -18,12 +18,9 @@ from soma_cli.core.adapters.memory_store.postgres_arrays import (
 )
 from soma_cli.core.errors import NotJson
 from soma_cli.core.event import is_canonical_uuid, offset_of
-from soma_cli.core.memory import Decision, EventKey, MemoryState, Outcome
+from soma_cli.core.memory import Decision, Entry, EventKey, MemoryState, Outcome
 from soma_cli.core.ports import JournalEntry
 from soma_cli.core.record import EVENTS_TOPIC, Position
-
-JournalRow = tuple[int, int, str | None, str | None, str | None, int, str, str, bytes | None]
-"""The columns of `memory_events`, without `applied_at`, in the order of `write_journal`."""
 
 
 def state_of(row: Sequence[Any]) -> MemoryState:
@@ -33,24 +30,45 @@ def state_of(row: Sequence[Any]) -> MemoryState:
 def state_columns(states: Collection[MemoryState]) -> list[Array]:
     """The columns of `memories` are the fields of a state, in their order."""
     kinds = (Uuids, Labels, Texts, Doubles, Instants, Instants, Bigints, Uuids, Labels, Booleans)
-    columns: Iterable[Sequence[Any]] = zip(*states, strict=True) if states else ([],) * len(kinds)
-    return [kind(column) for kind, column in zip(kinds, columns, strict=True)]
+    return _columns(kinds, states)
 
 
-def journal_columns(rows: Collection[JournalRow]) -> list[Array]:
-    kinds = (Bigints, Integers, Uuids, Uuids, Labels, Instants, Labels, Labels, Texts)
+def journal_keys(entries: Iterable[Entry]) -> tuple[Uuids, Uuids]:
+    """The columns `id` and `event_id` of the journal."""
+    keys = [
+        (event.id, event.event_id) if event is not None else (_key_text(record.key), None)
+        for record, event, _ in entries
+    ]
+    return Uuids([id for id, _ in keys]), Uuids([event_id for _, event_id in keys])
+
+
+def journal_entries(entries: Iterable[Entry]) -> list[Array]:
+    """The columns `partition`, `appended_at`, `type` and `event` of the journal."""
+    rows = [
+        (record.partition, record.appended_at, event.type, event.value)
+        if event is not None
+        else (record.partition, record.appended_at, None, None if isinstance(rejection, NotJson) else record.value)
+        for record, event, rejection in entries
+    ]
+    return _columns((Integers, Instants, Labels, Texts), rows)
+
+
+def journal_outcomes(decisions: Iterable[Decision]) -> list[Array]:
+    """The columns `version`, `outcome` and `note` of the journal. A note may quote what no text can hold."""
+    rows = [
+        (version, outcome, note if entry.event is not None else _escaped(note))
+        for entry, version, outcome, note, _ in decisions
+    ]
+    return _columns((Bigints, Labels, Labels), rows)
+
+
+def _columns(kinds: Sequence[type[Any]], rows: Collection[Sequence[Any]]) -> list[Array]:
     columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else ([],) * len(kinds)
     return [kind(column) for kind, column in zip(kinds, columns, strict=True)]
 
 
-def journal_row(decision: Decision) -> JournalRow:
-    (record, event, rejection), version, outcome, note, _ = decision
-    partition, appended_at = record.partition, record.appended_at
-    if event is not None:
-        return (version, partition, event.id, event.event_id, event.type, appended_at, outcome, note, event.value)
-    value = None if isinstance(rejection, NotJson) else record.value
-    note = note.replace("\0", "\\0").encode(errors="backslashreplace").decode()
-    return (version, partition, _key_text(record.key), None, None, appended_at, outcome, note, value)
+def _escaped(note: str) -> str:
+    return note.replace("\0", "\\0").encode(errors="backslashreplace").decode()
 
 
 def _key_text(key: bytes | None) -> str | None:

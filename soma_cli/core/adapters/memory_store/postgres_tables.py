@@ -6,18 +6,19 @@ held from the first to the last, in the order of their partitions, so two worker
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from psycopg import Pipeline
 
-from soma_cli.core.adapters.memory_store.postgres_arrays import Bigints, Instant, Integers, Uuids
+from soma_cli.core.adapters.memory_store.postgres_arrays import Array, Bigints, Instant, Integers, Uuids
 from soma_cli.core.adapters.memory_store.postgres_connections import Session
 from soma_cli.core.adapters.memory_store.postgres_rows import (
     ids_array,
-    journal_columns,
-    journal_row,
+    journal_entries,
+    journal_keys,
+    journal_outcomes,
     state_columns,
     state_of,
 )
@@ -27,6 +28,7 @@ from soma_cli.core.instants import now_us
 from soma_cli.core.memory import Decision, EventKey, MemoryState, Outcome, decide
 from soma_cli.core.ports import Applied, Batch, EntryRun, PositionMismatch
 
+T = TypeVar("T")
 SQL = Path(__file__).parent / "sql" / "postgres"
 
 
@@ -64,40 +66,49 @@ class Tables:
         return {row[0]: state_of(row) for row in rows}
 
     def apply(self, session: Session, batch: Batch) -> Applied:
+        entries = [entry for run in batch.runs for entry in run.entries]
         with session.pipeline() as pipeline, session.transaction():
-            known = self._known(session, pipeline, batch)
+            keys = journal_keys(entries)
+            known, rows = self._known(session, pipeline, batch, keys, lambda: journal_entries(entries))
             runs = [not_passed(run, known.positions.get(run.partition, 0)) for run in batch.runs]
             decisions = [
                 decision
                 for run in runs
                 for decision in decide(run.entries, epoch=known.epoch, states=known.states, seen=known.seen)
             ]
-            self._write(session, pipeline, batch.topic_id, [run for run in runs if run.end > run.start], decisions)
-        redelivered = sum(len(run.entries) for run in batch.runs) - len(decisions)
+            redelivered = len(entries) - len(decisions)
+            if redelivered:
+                left = [decision.entry for decision in decisions]
+                keys, rows = journal_keys(left), journal_entries(left)
+            moved = [run for run in runs if run.end > run.start]
+            self._write(session, pipeline, batch.topic_id, moved, decisions, [*keys, *rows])
         return Applied(decisions, redelivered, known.positions | {run.partition: run.end for run in runs if run.end})
 
-    def _known(self, session: Session, pipeline: Pipeline, batch: Batch) -> Known:
-        """One round trip; afterwards the rows of the batch's positions are held."""
+    def _known(
+        self, session: Session, pipeline: Pipeline, batch: Batch, keys: tuple[Uuids, Uuids], meanwhile: Callable[[], T]
+    ) -> tuple[Known, T]:
+        """One round trip, and what was to do `meanwhile`; afterwards the rows of the batch's positions are held.
+
+        Of rejected records `keys` have nulls, which nothing is found for.
+        """
         partitions = Integers(sorted(run.partition for run in batch.runs if run.end > 0))
-        events = [entry.event for run in batch.runs for entry in run.entries if entry.event is not None]
-        keys = Uuids([event.id for event in events]), Uuids([event.event_id for event in events])
-        ids = Uuids(list({event.id for event in events}))
         session.execute(self["by_index"])
         session.execute(self["begin_positions"], (batch.topic_id, partitions))
         session.execute(self["hold_positions"], (batch.topic_id, partitions))
         epoch = session.execute(self["epoch"], (batch.topic_id,))
         positions = session.execute(self["positions"], (batch.topic_id,))
-        states = session.execute(self["states"], (ids,), binary=True)
+        states = session.execute(self["states"], keys[:1], binary=True)
         seen = session.execute(self["seen"], keys, binary=True)
         # The server's watch over transactions that stand still runs only after a sync: without, a worker that is
         # stopped here would hold up the others for ever.
-        pipeline.sync()
-        return Known(
+        done = session.sync(pipeline, meanwhile)
+        known = Known(
             _epoch(epoch.fetchone(), batch.topic_id),
             dict(positions.fetchall()),
             {row[0]: state_of(row) for row in states},
             set(seen.fetchall()),
         )
+        return known, done
 
     def _write(
         self,
@@ -106,6 +117,7 @@ class Tables:
         topic_id: str,
         runs: Sequence[EntryRun],
         decisions: Sequence[Decision],
+        journal: Sequence[Array],
     ) -> None:
         """One statement, and a sync right behind it: the server ends by itself what it has received, and a worker that
         is stopped meanwhile holds the positions no longer than a transaction may stand still.
@@ -119,14 +131,13 @@ class Tables:
             for decision in decisions
             if decision.outcome is Outcome.APPLIED and decision.state is not None
         }
-        journal = journal_columns([journal_row(decision) for decision in decisions])
         moves = (
             Integers([run.partition for run in runs]),
             Bigints([run.start for run in runs]),
             Bigints([run.end for run in runs]),
         )
-        states = state_columns(newest.values())
-        written = session.execute(self["write"], (*states, Instant(now_us()), *journal, *moves, topic_id))
+        states, outcomes = state_columns(newest.values()), journal_outcomes(decisions)
+        written = session.execute(self["write"], (*states, Instant(now_us()), *journal, *outcomes, *moves, topic_id))
         pipeline.sync()
         moved = {row[0] for row in written}
         for run in runs:

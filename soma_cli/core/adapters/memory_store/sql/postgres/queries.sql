@@ -63,10 +63,8 @@ WHERE excluded.version > held.version;
 
 -- name: write_journal
 INSERT INTO {p}memory_events
-    (version, partition, id, event_id, type, appended_at, applied_at, outcome, note, event)
-SELECT version, partition, id, event_id, type, appended_at, %b, outcome, note, event
-FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b)
-    AS made (version, partition, id, event_id, type, appended_at, outcome, note, event);
+    (applied_at, id, event_id, partition, appended_at, type, event, version, outcome, note)
+SELECT %b, * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b);
 
 -- name: list_all
 SELECT id, namespace, payload_json, importance, created_at, updated_at, version, last_event_id, model_revision, deleted
