@@ -40,7 +40,7 @@ def end(log: KafkaEventLog) -> int:
 
 def test_an_end_below_what_was_acknowledged_is_told_once_and_then_believed(log: KafkaEventLog) -> None:
     """A broker can't be made to lose what it acknowledged, so this log is told that there was more."""
-    log._cluster.reached(EVENTS_TOPIC, {0: 7})
+    log._cluster.reached(EVENTS_TOPIC, {0: 7}, readable=False)
     with pytest.raises(ServiceUnavailable, match=r"memory.events/0 ends at 5, but had 7"):
         list(log.scan(EVENTS_TOPIC, 0, 0, 7))
     assert end(log) == 5
@@ -48,7 +48,7 @@ def test_an_end_below_what_was_acknowledged_is_told_once_and_then_believed(log: 
 
 
 def test_an_end_that_is_right_at_the_second_look_is_no_error(log: KafkaEventLog, settings: LogSettings) -> None:
-    log._cluster.reached(EVENTS_TOPIC, {0: 6})
+    log._cluster.reached(EVENTS_TOPIC, {0: 6}, readable=False)
     other = Producer({"bootstrap.servers": settings.bootstrap_servers, "linger.ms": 200})
     other.produce(settings.topic_prefix + EVENTS_TOPIC, b"late", b"k")
     assert end(log) == 6
@@ -65,7 +65,7 @@ def test_a_record_that_comes_between_two_looks_is_seen(log: KafkaEventLog, monke
             log.append([late.pop()])
         return found
 
-    log._cluster.reached(EVENTS_TOPIC, {0: 6})
+    log._cluster.reached(EVENTS_TOPIC, {0: 6}, readable=False)
     monkeypatch.setattr(log._cluster, "_offsets", and_then_it_comes)
     assert end(log) == 6
     assert not late
@@ -103,6 +103,19 @@ def test_what_an_open_transaction_holds_back_is_no_loss(log: KafkaEventLog, sett
     deadline = time.monotonic() + 30
     while end(log) != 8:
         assert time.monotonic() < deadline, "the marker of the abort is there a moment later"
+
+
+def test_an_open_transaction_hides_nothing_that_was_read(log: KafkaEventLog, settings: LogSettings) -> None:
+    """Readers never get that far back: an end below what was read is a broker's that was cut off, or a loss."""
+    copier = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": f"t-{uuid.uuid4()}"})
+    copier.init_transactions(20)
+    copier.begin_transaction()
+    copier.produce(settings.topic_prefix + EVENTS_TOPIC, b"open", b"k")
+    assert copier.flush(10) == 0
+    log._cluster.reached(EVENTS_TOPIC, {0: 6})
+    with pytest.raises(ServiceUnavailable, match=r"memory.events/0 ends at 5, but had 6"):
+        end(log)
+    copier.abort_transaction(10)
 
 
 def test_a_stored_position_behind_the_end_is_looked_at_again_before_it_stops_anybody(

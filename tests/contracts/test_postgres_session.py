@@ -33,7 +33,7 @@ def test_what_is_to_do_is_done_once_while_the_server_works(session: Session) -> 
     assert [at - began < WORKS_S / 2 for at in done_at] == [True]
 
 
-def test_what_it_raises_is_raised_when_the_answer_is_there(session: Session) -> None:
+def test_what_it_raises_ends_the_call_and_not_the_connection(session: Session) -> None:
     def refuse() -> None:
         raise ValueRefused("cannot be packed")
 

@@ -191,12 +191,6 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(content)
 
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except ConnectionError:  # the client has gone
-            self.close_connection = True
-
     def log_message(self, format: str, *args: object) -> None:
         pass
 

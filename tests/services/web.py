@@ -8,10 +8,6 @@ from typing import Any
 
 
 class WebServer(ThreadingHTTPServer):
-    """Closing it waits for no client that keeps its connection open."""
-
-    daemon_threads = True
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)

@@ -24,7 +24,7 @@ from soma_cli.core.ports import Cache, Embedder, EventLog, IndexIdentity, Memory
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.results import RUN_INIT, DoctorReport, Finding, GroupLag
 from soma_cli.core.settings import Settings
-from soma_cli.core.workers.names import AUDIT, KV, VECTOR
+from soma_cli.core.workers.names import AUDIT, KV, LANDING, VECTOR
 
 BACKLOG = 10_000
 """So many events that nobody works on are a warning: the next read will take a while."""
@@ -220,7 +220,7 @@ def _projections(
     if not log.follows_itself:
         stored |= {name: partial(committed_offsets, log, group_name(settings, name)) for name in COPIES}
     for name, positions in stored.items():
-        landing_runs = store.landing_runs if name == KV else None
+        landing_runs = store.landing_runs if name == KV else lambda: False
         seen.extend(name, partial(_projection, log, group_name(settings, name), positions, landing_runs, name, now))
 
 
@@ -228,16 +228,20 @@ def _projection(
     log: EventLog,
     group: str,
     positions: Callable[[], dict[int, int]],
-    landing_runs: Callable[[], bool] | None,
+    landing_runs: Callable[[], bool],
     name: str,
     now: int,
 ) -> list[Finding]:
-    found = group_lag(log, group, positions(), now, landing_runs=landing_runs is not None and landing_runs())
-    return [_lag(found, name) if log.follows_itself or found.state == OUT_OF_RANGE else _worked_lag(found, name)]
+    landing = landing_runs()
+    found = group_lag(log, group, positions(), now, landing_runs=landing)
+    if log.follows_itself or found.state == OUT_OF_RANGE:
+        return [_lag(found, name)]
+    return [_worked_lag(found, name, LANDING if landing else name)]
 
 
-def _worked_lag(group: GroupLag, name: str) -> Finding:
-    """Where workers alone move a projection on. What the audit does not have, compaction may take for good."""
+def _worked_lag(group: GroupLag, name: str, worker: str) -> Finding:
+    """Where workers alone move a projection on; `worker` is the one at work. What the audit does not have, compaction
+    may take for good."""
     if group.state == UNSERVED:
         which = ", ".join(map(str, group.unserved))
         return Finding(
@@ -255,7 +259,7 @@ def _worked_lag(group: GroupLag, name: str) -> Finding:
     stuck = (group.oldest_age_s or 0) > STUCK_S
     urgent = "error" if name == AUDIT and stuck else "warning"
     if group.state == "active":
-        hint = f"see what `soma consume {name}` says, and `soma lag --watch`" if stuck else ""
+        hint = f"see what `soma consume {worker}` says, and `soma lag --watch`" if stuck else ""
         return Finding(name, urgent if stuck else "ok", f"{waits}; a worker is at it", hint)
     return Finding(name, urgent, f"{waits}; no worker runs", f"start `soma consume {name}`")
 

@@ -42,7 +42,7 @@ def test_a_row_is_there_within_5_s_of_store(landed: Landed) -> None:
     assert "reading the log" not in worker.stderr.removeprefix(before)
     assert worker.terminated() == 0
     assert landed.json("get", second["id"])["payload"] == {"text": "Bob prefers aisle seats"}
-    assert _kv_state(landed) == "idle"
+    wait_until(lambda: _kv_state(landed) == "idle", "that it is seen to be gone")
 
 
 def _check_is_seen_at_work(landed: Landed) -> None:

@@ -255,20 +255,22 @@ class KafkaCluster:
         self.check_partition(topic, partition)
         return self._bounds(topic, [partition], {partition: reaching})[partition]
 
-    def reached(self, topic: str, ends: Mapping[int, int]) -> None:
+    def reached(self, topic: str, ends: Mapping[int, int], *, readable: bool = True) -> None:
         """Note that those partitions hold all offsets below these."""
         if topic in self._known:
-            self._reached.note(self._known[topic].topic_id, ends)
+            self._reached.note(self._known[topic].topic_id, ends, readable=readable)
 
     def _bounds(self, topic: str, partitions: Sequence[int], reaching: Mapping[int, int]) -> dict[int, Bounds]:
         deadline = time.monotonic() + min(self.client.timeout_s, _DOUBT_S)
         first, last = dict.fromkeys(partitions, _EARLIEST), dict.fromkeys(partitions, _LATEST)
         while True:
             beginnings, ends = self._offsets(topic, [first, last])
-            missed = self._reached.above(self.known(topic).topic_id, ends)
-            gone = self._not_there(topic, missed)
-            if missed and not gone:  # held back by an open transaction, or there by now: the ends of now tell which
-                beginnings, ends = self._offsets(topic, [first, last])
+            topic_id = self.known(topic).topic_id
+            hidden = self._reached.above(topic_id, ends, readable=False)
+            gone = self._not_there(topic, hidden) | self._reached.above(topic_id, ends, readable=True)
+            if hidden and not gone:  # held back by an open transaction, or there by now: the ends of now tell which
+                _, now = self._offsets(topic, [first, last])
+                ends = {partition: max(end, now[partition]) for partition, end in ends.items()}
             if not gone and (time.monotonic() > deadline or all(reaching.get(n, 0) <= ends[n] for n in ends)):
                 self.reached(topic, ends)
                 return {partition: Bounds(beginning, ends[partition]) for partition, beginning in beginnings.items()}

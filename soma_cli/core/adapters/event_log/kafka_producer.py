@@ -133,7 +133,7 @@ class KafkaAppender:
         if delivery.failures or delivery.reported < len(records):
             raise self._failed(delivery, names, sent, self._trouble.count > heard)
         for topic in names:
-            self._cluster.reached(topic, delivery.ends(topic))
+            self._cluster.reached(topic, delivery.ends(topic), readable=False)
         return delivery.receipts(records, partitions)
 
     def _refuse(self, records: Sequence[NewRecord]) -> None:

@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ from psycopg.waiting import Wait
 
 from soma_cli.core.adapters.memory_store.postgres_arrays import adapt
 from soma_cli.core.adapters.memory_store.postgres_errors import translated
-from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError
+from soma_cli.core.errors import ConfigurationError, ServiceUnavailable
 from soma_cli.core.settings import StoreSettings
 
 _T = TypeVar("_T")
@@ -44,24 +43,15 @@ class Session(psycopg.Connection[tuple[Any, ...]]):
     _meanwhile: Callable[[], None] | None = None
 
     def sync(self, pipeline: psycopg.Pipeline, meanwhile: Callable[[], _T]) -> _T:
-        """Sync the pipeline; what is to do meanwhile is done while the server is at its part, and what it raises is
-        raised when the answer is there."""
-        outcome: Future[_T] = Future()
-
-        def work() -> None:
-            try:
-                outcome.set_result(meanwhile())
-            except SomaError as error:
-                outcome.set_exception(error)
-
-        self._meanwhile = work
+        """Sync the pipeline; what is to do meanwhile is done while the server is at its part. What it raises ends the
+        call: the answer is left to whatever ends the pipeline."""
+        done: list[_T] = []
+        self._meanwhile = lambda: done.append(meanwhile())
         try:
             pipeline.sync()
         finally:
             self._meanwhile = None
-        if not outcome.done():
-            work()
-        return outcome.result()
+        return done[0] if done else meanwhile()
 
     def wait(self, gen: Generator[Any, Any, _T], interval: float = _LOOK_EVERY_S, timeout: float | None = None) -> _T:
         try:

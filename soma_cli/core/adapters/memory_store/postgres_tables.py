@@ -6,13 +6,13 @@ held from the first to the last, in the order of their partitions, so two worker
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from psycopg import Pipeline
 
-from soma_cli.core.adapters.memory_store.postgres_arrays import Array, Bigints, Instant, Integers, Uuids
+from soma_cli.core.adapters.memory_store.postgres_arrays import Array, Bigints, Instant, Integers
 from soma_cli.core.adapters.memory_store.postgres_connections import Session
 from soma_cli.core.adapters.memory_store.postgres_rows import (
     ids_array,
@@ -25,10 +25,9 @@ from soma_cli.core.adapters.memory_store.postgres_rows import (
 from soma_cli.core.adapters.memory_store.store_rules import log_replaced, not_passed
 from soma_cli.core.adapters.named_queries import named_queries
 from soma_cli.core.instants import now_us
-from soma_cli.core.memory import Decision, EventKey, MemoryState, Outcome, decide
+from soma_cli.core.memory import Decision, Entry, EventKey, MemoryState, Outcome, decide
 from soma_cli.core.ports import Applied, Batch, EntryRun, PositionMismatch
 
-T = TypeVar("T")
 SQL = Path(__file__).parent / "sql" / "postgres"
 
 
@@ -68,8 +67,7 @@ class Tables:
     def apply(self, session: Session, batch: Batch) -> Applied:
         entries = [entry for run in batch.runs for entry in run.entries]
         with session.pipeline() as pipeline, session.transaction():
-            keys = journal_keys(entries)
-            known, rows = self._known(session, pipeline, batch, keys, lambda: journal_entries(entries))
+            known, journal = self._known(session, pipeline, batch, entries)
             runs = [not_passed(run, known.positions.get(run.partition, 0)) for run in batch.runs]
             decisions = [
                 decision
@@ -79,18 +77,17 @@ class Tables:
             redelivered = len(entries) - len(decisions)
             if redelivered:
                 left = [decision.entry for decision in decisions]
-                keys, rows = journal_keys(left), journal_entries(left)
+                journal = [*journal_keys(left), *journal_entries(left)]
             moved = [run for run in runs if run.end > run.start]
-            self._write(session, pipeline, batch.topic_id, moved, decisions, [*keys, *rows])
+            self._write(session, pipeline, batch.topic_id, moved, decisions, journal)
         return Applied(decisions, redelivered, known.positions | {run.partition: run.end for run in runs if run.end})
 
     def _known(
-        self, session: Session, pipeline: Pipeline, batch: Batch, keys: tuple[Uuids, Uuids], meanwhile: Callable[[], T]
-    ) -> tuple[Known, T]:
-        """One round trip, and what was to do `meanwhile`; afterwards the rows of the batch's positions are held.
-
-        Of rejected records `keys` have nulls, which nothing is found for.
-        """
+        self, session: Session, pipeline: Pipeline, batch: Batch, entries: Sequence[Entry]
+    ) -> tuple[Known, list[Array]]:
+        """One round trip; afterwards the rows of the batch's positions are held. What the journal says of the entries
+        whatever is decided is packed meanwhile."""
+        keys = journal_keys(entries)  # of rejected records there are nulls in them, which nothing is found for
         partitions = Integers(sorted(run.partition for run in batch.runs if run.end > 0))
         session.execute(self["by_index"])
         session.execute(self["begin_positions"], (batch.topic_id, partitions))
@@ -101,14 +98,14 @@ class Tables:
         seen = session.execute(self["seen"], keys, binary=True)
         # The server's watch over transactions that stand still runs only after a sync: without, a worker that is
         # stopped here would hold up the others for ever.
-        done = session.sync(pipeline, meanwhile)
+        rows = session.sync(pipeline, lambda: journal_entries(entries))
         known = Known(
             _epoch(epoch.fetchone(), batch.topic_id),
             dict(positions.fetchall()),
             {row[0]: state_of(row) for row in states},
             set(seen.fetchall()),
         )
-        return known, done
+        return known, [*keys, *rows]
 
     def _write(
         self,
