@@ -305,7 +305,7 @@ def test_what_breaks_in_another_file_is_annotated_there(folder: Path) -> None:
     ("text", "line"),
     [
         ('{\n  "title": "x",\n  "type": "strange"\n}', 3),
-        ('{\n  "title": "x",\n}', 3),
+        ('{\n  "title": "x"\n  "type": "string"\n}', 3),
         ("", 1),
         ('{\n"a": 1, "a": 2}', 2),
     ],
