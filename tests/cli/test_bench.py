@@ -147,7 +147,9 @@ def test_the_rows_of_a_cluster_and_nothing_left_behind(cluster: Servers, tempora
     rows = {row["name"]: row for row in report["rows"]}
     assert list(rows) == [name for name in CLUSTER if name in CHEAP.split(",")]
     assert [row["note"] for row in rows.values()] == [""] * len(rows)
-    assert all(row["soma"] > 0 for row in rows.values())
+    # Of so few events the worker's cost is the difference of two starts: anything.
+    assert [name for name, row in rows.items() if row["soma"] <= 0 and name != "worker-cost"] == []
+    assert rows["worker-cost"]["more"]["peak memory MB"] > 0
     assert {name for name, row in rows.items() if row["baseline"] is None} == {"visible-500", "worker-cost", "compare"}
     assert all(row["baseline_is"] for row in rows.values() if row["baseline"] is not None)
     assert {name for name, row in rows.items() if row["met"] is None} == {"consume", "visible-500", "worker-cost"}
