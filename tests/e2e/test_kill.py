@@ -20,19 +20,25 @@ from tests.e2e.conftest import Soma, check_projections, log_end, wait_until
 EVENTS = 3000
 KILLS = 12
 
-APPEND_SLOWLY = """
+APPEND_AHEAD = """
 import json, random, sys, time
+from pathlib import Path
 from soma_cli.core.record import EVENTS_TOPIC, NewRecord
 from soma_cli.core.system import create_memory_system
-rng = random.Random(7)
-with create_memory_system(data_dir=sys.argv[1]) as system, open(sys.argv[2]) as file:
-    records = [NewRecord(EVENTS_TOPIC, key.encode(), value.encode()) for key, value in map(json.loads, file)]
-    while records:
-        size = rng.randint(1, 40)
-        system.adapters.log.append(records[:size])
-        del records[:size]
-        time.sleep(0.07)
+folder, file, all_at_once = sys.argv[1:]
+rng, sent = random.Random(7), 0
+with create_memory_system(data_dir=folder) as system, open(file) as lines:
+    log, store = system.adapters.log, system.adapters.store
+    records = [NewRecord(EVENTS_TOPIC, key.encode(), value.encode()) for key, value in map(json.loads, lines)]
+    while sent < len(records):
+        paced = not Path(all_at_once).exists()
+        if not paced or sent - store.positions(log.topic_id(EVENTS_TOPIC)).get(0, 0) < 100:
+            size = rng.randint(1, 40)
+            log.append(records[sent : sent + size])
+            sent += size
+        time.sleep(0.07 * paced)
 """
+"""However long workers take to start, there is something for them to do when they have: never much, and never all."""
 
 
 def difficult_stream(rng: random.Random, count: int) -> list[tuple[str, str]]:
@@ -64,12 +70,14 @@ def difficult_stream(rng: random.Random, count: int) -> list[tuple[str, str]]:
 def test_workers_killed_at_random_moments_end_with_the_fold_of_the_log(soma: Soma, tmp_path) -> None:
     rng = random.Random(20260101)
     stream = difficult_stream(rng, EVENTS)
-    file = tmp_path / "stream.jsonl"
+    file, all_at_once = tmp_path / "stream.jsonl", tmp_path / "all-at-once"
     file.write_text("\n".join(map(json.dumps, stream)))
-    producer = soma.start_script(APPEND_SLOWLY, str(soma.folder), str(file))
+    producer = soma.start_script(APPEND_AHEAD, str(soma.folder), str(file), str(all_at_once))
     with soma.library() as system:
         wait_until(lambda: log_end(system) > 0, "the first record", producer.process)
         positions = [_kill_one(soma, system, rng, number) for number in range(KILLS)]
+        assert producer.process.poll() is None, "there was more to come"
+        all_at_once.touch()
         assert producer.wait() == 0, producer.stderr
         result = soma.run("consume", "all", "--until-end", "-o", "json")
         assert result.returncode == 0, result.stderr

@@ -59,8 +59,12 @@ class SqliteEventLog:
         self._queries = named_queries(_SQL / "sqlite.sql")
         self._topics: dict[str, tuple[int, str]] = {}
         self._database = Database(folder.log, _SQL / "migrations", folder.setup_lock(), durable=True)
-        for topic in (EVENTS_TOPIC, DEAD_LETTER_TOPIC):
-            self._ensure_topic(topic)
+        try:
+            for topic in (EVENTS_TOPIC, DEAD_LETTER_TOPIC):
+                self._ensure_topic(topic)
+        except BaseException:
+            self._database.close()
+            raise
 
     def _ensure_topic(self, topic: str) -> None:
         with self._database.reading() as connection:

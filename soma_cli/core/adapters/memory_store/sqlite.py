@@ -48,7 +48,11 @@ class SqliteMemoryStore:
         self._rebuild_lock = folder.root / ".rebuild-kv.lock"
         self._live = Tables()
         self._database = Database(folder.store, SQL / "migrations", folder.setup_lock(), durable=False)
-        self._access = Database(folder.access, SQL / "access_migrations", folder.setup_lock(), durable=False)
+        try:
+            self._access = Database(folder.access, SQL / "access_migrations", folder.setup_lock(), durable=False)
+        except BaseException:
+            self._database.close()
+            raise
 
     def provision(self) -> Provisioned:
         """Opening has made and migrated the tables already."""
