@@ -81,7 +81,7 @@ def _origins(made: list[MemoryEvent]) -> tuple[list[Record], list[Source]]:
 
 def _apply_all(settings: Settings, records: Sequence[Record]) -> float:
     """Judging the records is not counted: the baseline has its documents, too."""
-    with MemorySystem(settings) as system:
+    with MemorySystem(settings) as system, collected_rarely():  # as `soma consume` does
         store, topic_id, taken = system.adapters.store, system.adapters.log.topic_id(EVENTS_TOPIC), 0.0
         for start in range(0, len(records), BATCH):
             entries = [judge(record) for record in records[start : start + BATCH]]
