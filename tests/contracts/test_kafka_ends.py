@@ -38,6 +38,16 @@ def end(log: KafkaEventLog) -> int:
     return log.bounds(EVENTS_TOPIC)[0].end
 
 
+def open_transaction(settings: LogSettings) -> Producer:
+    """With one record in it, which is on the broker."""
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": f"t-{uuid.uuid4()}"})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(settings.topic_prefix + EVENTS_TOPIC, b"open", b"k")
+    assert producer.flush(10) == 0
+    return producer
+
+
 def test_an_end_below_what_was_acknowledged_is_told_once_and_then_believed(log: KafkaEventLog) -> None:
     """A broker can't be made to lose what it acknowledged, so this log is told that there was more."""
     log._cluster.reached(EVENTS_TOPIC, {0: 7}, readable=False)
@@ -91,11 +101,7 @@ def end_or_nothing(log: KafkaEventLog) -> int | None:
 
 
 def test_what_an_open_transaction_holds_back_is_no_loss(log: KafkaEventLog, settings: LogSettings) -> None:
-    copier = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": f"t-{uuid.uuid4()}"})
-    copier.init_transactions(20)
-    copier.begin_transaction()
-    copier.produce(settings.topic_prefix + EVENTS_TOPIC, b"open", b"k")
-    assert copier.flush(10) == 0
+    copier = open_transaction(settings)
     [told] = log.append([NewRecord(EVENTS_TOPIC, b"k", b"behind it")])
     assert told.position.offset == 6
     assert end(log) == 5
@@ -107,11 +113,7 @@ def test_what_an_open_transaction_holds_back_is_no_loss(log: KafkaEventLog, sett
 
 def test_an_open_transaction_hides_nothing_that_was_read(log: KafkaEventLog, settings: LogSettings) -> None:
     """Readers never get that far back: an end below what was read is a broker's that was cut off, or a loss."""
-    copier = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": f"t-{uuid.uuid4()}"})
-    copier.init_transactions(20)
-    copier.begin_transaction()
-    copier.produce(settings.topic_prefix + EVENTS_TOPIC, b"open", b"k")
-    assert copier.flush(10) == 0
+    copier = open_transaction(settings)
     log._cluster.reached(EVENTS_TOPIC, {0: 6})
     with pytest.raises(ServiceUnavailable, match=r"memory.events/0 ends at 5, but had 6"):
         end(log)
@@ -130,11 +132,7 @@ def test_a_stored_position_behind_the_end_is_looked_at_again_before_it_stops_any
 
 
 def test_health_tells_of_an_open_transaction(log: KafkaEventLog, settings: LogSettings) -> None:
-    foreign = Producer({"bootstrap.servers": settings.bootstrap_servers, "transactional.id": f"t-{uuid.uuid4()}"})
-    foreign.init_transactions(20)
-    foreign.begin_transaction()
-    foreign.produce(settings.topic_prefix + EVENTS_TOPIC, b"open", b"k")
-    assert foreign.flush(10) == 0
+    foreign = open_transaction(settings)
     log.append([new_record(1, 2), new_record(1, 3)])
     [told] = [finding for finding in log.health() if "open transaction" in finding.message]
     assert (told.check, told.status) == ("topic memory.events", "error")

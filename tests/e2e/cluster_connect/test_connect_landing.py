@@ -43,12 +43,14 @@ def test_a_row_is_there_within_5_s_of_store(landed: Landed) -> None:
     assert worker.terminated() == 0
     assert landed.json("get", second["id"])["payload"] == {"text": "Bob prefers aisle seats"}
     wait_until(lambda: _kv_state(landed) == "idle", "that it is seen to be gone")
+    assert ", no landing worker runs; " in landed.run("connect", "status").stdout
 
 
 def _check_is_seen_at_work(landed: Landed) -> None:
     """It is in no group of kv's, and yet what moves kv's position."""
     assert _kv_state(landed) == "active"
     assert landed.json("connect", "status")["landing_runs"] is True
+    assert ", a landing worker runs; " in landed.run("connect", "status").stdout
     told = json.loads(landed.run("doctor", "-o", "json").stdout)
     found = {finding["check"]: finding["message"] for finding in told["findings"]}
     assert found["kv"].rpartition("; ")[2] in ("a worker runs", "a worker is at it")

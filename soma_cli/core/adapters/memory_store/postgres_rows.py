@@ -33,13 +33,13 @@ def state_columns(states: Collection[MemoryState]) -> list[Array]:
     return _columns(kinds, states)
 
 
-def journal_keys(entries: Iterable[Entry]) -> tuple[Uuids, Uuids]:
+def journal_keys(entries: Iterable[Entry]) -> list[Array]:
     """The columns `id` and `event_id` of the journal."""
     keys = [
         (event.id, event.event_id) if event is not None else (_key_text(record.key), None)
         for record, event, _ in entries
     ]
-    return Uuids([id for id, _ in keys]), Uuids([event_id for _, event_id in keys])
+    return _columns((Uuids, Uuids), keys)
 
 
 def journal_entries(entries: Iterable[Entry]) -> list[Array]:
