@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
+from soma_cli.core.adapters.event_log.kafka_producer import KafkaAppender
 from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError
 from soma_cli.core.ports import Copier
 from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, NewRecord
@@ -126,6 +128,25 @@ def test_a_topic_that_may_not_be_written(guarded: KafkaCluster, one_shot: bool, 
     assert found.value.code == "not_authorized"
     assert "Write" in found.value.hint
     assert found.value.details.get("uncertain", False) is False
+    log.close()
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_a_refusal_that_comes_before_the_first_record_is_sent(guarded: KafkaCluster, count: int) -> None:
+    """The client hears of it in the background; from then on it takes no record, and says why only when polled."""
+    log = KafkaEventLog(settings_of(guarded, "reader"))
+    with pytest.MonkeyPatch.context() as patch:
+        look = KafkaAppender._reach
+
+        def slow(*arguments: object) -> None:
+            look(*arguments)  # type: ignore[arg-type]
+            time.sleep(1)
+
+        patch.setattr(KafkaAppender, "_reach", slow)
+        with pytest.raises(ConfigurationError, match="no right") as found:
+            log.append([new_record(1, number) for number in range(count)])
+    assert found.value.code == "not_authorized"
+    assert found.value.details["uncertain"] is False
     log.close()
 
 

@@ -51,6 +51,29 @@ def test_a_copier_that_is_no_member_any_more_publishes_nothing(
     copier.close()
 
 
+def test_a_copier_whose_producer_is_fenced_while_it_sends(
+    settings: LogSettings, log: KafkaEventLog, group: str
+) -> None:
+    """The client hears of it in the background; from then on it takes no record, and says why only when polled."""
+    log.append(many(2))
+    copier: Any = log.copier(group, EVENTS_TOPIC, from_beginning)
+    copy(copier, batch(copier, 1))
+    runs, own = batch(copier, 1), copier._producer
+    other = {"bootstrap.servers": settings.bootstrap_servers, "transactional.id": copier._transactional_id}
+    Producer(other).init_transactions(10)
+
+    def slow(*arguments: object, **more: object) -> None:
+        own.produce(*arguments, **more)
+        time.sleep(1)
+
+    copier._producer = Instead(own, produce=slow)
+    copies = [NewRecord(AUDIT_TOPIC, b"k", b"copy", partition=0)] * 2
+    with pytest.raises(Fenced):
+        copier.publish(copies, {run.partition: run.end for run in runs})
+    copy_until(copier, log)
+    copier.close()
+
+
 def test_published_once(log: KafkaEventLog, group: str) -> None:
     log.append(many(100))
     copier = log.copier(group, EVENTS_TOPIC, from_beginning)

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from soma_cli.core.adapters.event_log.kafka_listener import mismatch
 from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError, ValueRefused
@@ -39,6 +39,7 @@ _MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaEr
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
 _WRONG = {KafkaError._INVALID_ARG, KafkaError.POLICY_VIOLATION, KafkaError.UNSUPPORTED_VERSION}
 _SERVERS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.%]+\])(:\d{1,5})?")
+_FATAL_WITHIN_S = 1.0
 _AROUND_THE_REASON = re.compile(r"^(\S+://)?\S+:\d+/\w+: |Connect to \S+ failed: | \(after \d+ms in state .*$")
 T = TypeVar("T")
 
@@ -254,6 +255,19 @@ def too_large(what: str) -> ValueRefused:
         hint="store less in one event, or raise max.message.bytes of the topic",
         code="too_large",
     )
+
+
+def why_it_ended(producer: Producer) -> KafkaError | None:
+    """A producer that can't go on refuses records with `_FATAL`. The cause comes once, out of `poll`, maybe a moment
+    later; None where another call has had it."""
+    deadline = time.monotonic() + _FATAL_WITHIN_S
+    while time.monotonic() < deadline:
+        try:
+            producer.poll(0.01)
+        except KafkaException as error:
+            cause: KafkaError = error.args[0]
+            return cause
+    return None
 
 
 def bounded(work: Callable[[], object], timeout_s: float) -> bool:

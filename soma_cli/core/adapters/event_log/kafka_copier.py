@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from soma_cli.core.adapters.event_log.kafka_client import LOGGER, Trouble, bounded
+from soma_cli.core.adapters.event_log.kafka_client import LOGGER, Trouble, bounded, why_it_ended
 from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster, topic_partitions
 from soma_cli.core.adapters.event_log.kafka_consumer import KafkaConsumer
 from soma_cli.core.adapters.event_log.kafka_producer import PRODUCER_BYTES
@@ -151,13 +151,15 @@ class KafkaCopier(KafkaConsumer):
     def _failed(self, error: KafkaException) -> SomaError:
         """Nothing may stay open: where aborting fails, the next producer of the same id ends the transaction."""
         cause = error.args[0]
+        if cause.code() == KafkaError._FATAL and self._producer is not None:
+            cause = why_it_ended(self._producer) or cause
         LOGGER.debug("the transaction of %s failed: %s", self.group, cause)
         if self._producer is not None:
             self._abort(self._producer, cause)
         if cause.code() in _FENCED:
             self._open_outcome = False
             return self._fenced(cause.str())
-        return self.client.error(error, self._writing, f"publishing what {self.group} read of {self.topic}")
+        return self.client.error(cause, self._writing, f"publishing what {self.group} read of {self.topic}")
 
     def _abort(self, producer: Producer, cause: KafkaError) -> None:
         """A commit that got no answer can't be aborted: it may have happened."""

@@ -10,7 +10,7 @@ from operator import itemgetter
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, murmur2
 
-from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble, too_large
+from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble, too_large, why_it_ended
 from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster
 from soma_cli.core.errors import ServiceUnavailable, SomaError, ValueRefused
 from soma_cli.core.ports import Appended
@@ -54,7 +54,8 @@ class Delivery:
         self.first = False
         """Whether the producer had sent nothing before."""
         self.failures: list[KafkaError] = []
-        self.fatal = False
+        self.not_taken: KafkaError | None = None
+        """Why the client did not take a record from `append`, which therefore handed over no more."""
         self._placed: dict[str, list[tuple[int, int, int]]] = {}
 
     def of(self, topic: str) -> Report:
@@ -104,6 +105,26 @@ class Delivery:
         ]
 
 
+class _Live:
+    """A producer, and what it says when it can't go on for good. It says so once, to whichever thread polls."""
+
+    def __init__(self, producer: Producer) -> None:
+        self.producer = producer
+        self.fatal: KafkaError | None = None
+
+    def serve(self, timeout_s: float) -> None:
+        """Take reports."""
+        try:
+            self.producer.poll(timeout_s)
+        except KafkaException as error:
+            self.fatal = error.args[0]
+
+    def refuses(self, error: KafkaError) -> None:
+        """It took no record, and `error` was all it said."""
+        if error.code() == KafkaError._FATAL and self.fatal is None:
+            self.fatal = why_it_ended(self.producer) or error
+
+
 class KafkaAppender:
     """A producer for few records, which go at once, and one for many, which go in large batches; each is made when it
     is first needed. `one_shot` leaves out what only a longer life pays back: a producer id, which costs two round trips
@@ -115,7 +136,7 @@ class KafkaAppender:
         self._one_shot = one_shot
         self._lock = threading.Lock()
         self._trouble = Trouble()
-        self._made: dict[bool, Producer] = {}
+        self._made: dict[bool, _Live] = {}
 
     def append(self, records: Sequence[NewRecord]) -> list[Appended]:
         """Raises ServiceUnavailable (`details["uncertain"]` says whether some may be there all the same), ValueRefused
@@ -126,12 +147,12 @@ class KafkaAppender:
         self._refuse(records)
         partitions = self._partitions(records)
         delivery = Delivery()
-        producer = self._producer(records, delivery)
+        live = self._live(records, delivery)
         heard = self._trouble.count
-        sent = self._send(producer, zip(records, partitions, strict=True), names, delivery)
-        self._wait(producer, delivery, sent)
+        sent = self._send(live, zip(records, partitions, strict=True), names, delivery)
+        self._wait(live, delivery, sent)
         if delivery.failures or delivery.reported < len(records):
-            raise self._failed(delivery, names, sent, self._trouble.count > heard)
+            raise self._failed(live, delivery, names, sent, self._trouble.count > heard)
         for topic in names:
             self._cluster.reached(topic, delivery.ends(topic), readable=False)
         return delivery.receipts(records, partitions)
@@ -169,27 +190,27 @@ class KafkaAppender:
             error.details["uncertain"] = False
             raise
 
-    def _producer(self, records: Sequence[NewRecord], delivery: Delivery) -> Producer:
+    def _live(self, records: Sequence[NewRecord], delivery: Delivery) -> _Live:
         bulk = len(records) >= _BULK
         with self._lock:
-            delivery.first = new = bulk not in self._made
-            if new:
+            live = self._made.get(bulk)
+            if live is not None:
+                live.serve(0)  # what it heard since the last append
+            delivery.first = new = live is None or live.fatal is not None
+            if live is None or live.fatal is not None:
                 plain = self._one_shot and len(records) == 1
                 configuration = self._configuration(idempotent=not plain, linger_ms=_LINGER_MS if bulk else 0)
-                self._made[bulk] = self._client.made(lambda: Producer(configuration))
-            producer = self._made[bulk]
-        if not new:
-            _serve(producer, Delivery(), 0)  # what it heard since the last append
+                live = self._made[bulk] = _Live(self._client.made(lambda: Producer(configuration)))
         if new or self._trouble.last is not None:
-            self._reach(producer, records[0].topic)
-        return producer
+            self._reach(live, records[0].topic)
+        return live
 
-    def _reach(self, producer: Producer, topic: str) -> None:
+    def _reach(self, live: _Live, topic: str) -> None:
         name = self._client.on_broker(topic)
         try:
             self._client.reach(
-                lambda timeout_s: producer.list_topics(name, timeout=timeout_s),
-                lambda: producer.poll(0),
+                lambda timeout_s: live.producer.list_topics(name, timeout=timeout_s),
+                lambda: live.serve(0),
                 self._trouble,
                 f"appending to {topic}",
             )
@@ -216,10 +237,10 @@ class KafkaAppender:
         }
 
     def _send(
-        self, producer: Producer, records: Iterable[tuple[NewRecord, int]], names: dict[str, str], delivery: Delivery
+        self, live: _Live, records: Iterable[tuple[NewRecord, int]], names: dict[str, str], delivery: Delivery
     ) -> int:
         """Hand the records over, in order, until one fails. Returns how many were handed over."""
-        produce, failures, index = producer.produce, delivery.failures, -1
+        produce, failures, index = live.producer.produce, delivery.failures, -1
         reports = {topic: delivery.of(topic) for topic in names}
         for index, ((topic, key, value, headers, _), partition) in enumerate(records):
             while True:
@@ -229,47 +250,49 @@ class KafkaAppender:
                     )
                     break
                 except BufferError:
-                    if not self._progress(producer, delivery, index):
+                    if not self._progress(live, delivery, index):
                         return index
                 except KafkaException as error:
-                    failures.append(error.args[0])
+                    delivery.not_taken = error.args[0]
+                    live.refuses(delivery.not_taken)
                     return index
             if index % _SERVE_EVERY == 0:
-                _serve(producer, delivery, 0)
+                live.serve(0)
             if failures:
                 return index + 1
         return index + 1
 
-    def _progress(self, producer: Producer, delivery: Delivery, sent: int) -> bool:
+    def _progress(self, live: _Live, delivery: Delivery, sent: int) -> bool:
         """Wait until something more was reported; False, and everything purged, where nothing is for `timeout_s`."""
         before, deadline = delivery.reported, time.monotonic() + self._client.timeout_s
         while True:
-            _serve(producer, delivery, 0.01)
-            if delivery.reported > before or before >= sent or delivery.fatal:
+            live.serve(0.01)
+            if delivery.reported > before or before >= sent or live.fatal is not None:
                 return True
             if time.monotonic() > deadline:
-                self._give_up(producer, delivery, sent)
+                self._give_up(live, delivery, sent)
                 return False
 
-    def _wait(self, producer: Producer, delivery: Delivery, sent: int) -> None:
-        while delivery.reported < sent and not delivery.fatal and self._progress(producer, delivery, sent):
+    def _wait(self, live: _Live, delivery: Delivery, sent: int) -> None:
+        while delivery.reported < sent and live.fatal is None and self._progress(live, delivery, sent):
             pass
 
-    def _give_up(self, producer: Producer, delivery: Delivery, sent: int) -> None:
-        producer.purge(in_queue=True, in_flight=True, blocking=False)
+    def _give_up(self, live: _Live, delivery: Delivery, sent: int) -> None:
+        live.producer.purge(in_queue=True, in_flight=True, blocking=False)
         deadline = time.monotonic() + 1
         while delivery.reported < sent and time.monotonic() < deadline:
-            _serve(producer, delivery, 0.05)
+            live.serve(0.05)
 
-    def _failed(self, delivery: Delivery, names: dict[str, str], sent: int, disturbed: bool) -> SomaError:
+    def _failed(self, live: _Live, delivery: Delivery, names: dict[str, str], sent: int, disturbed: bool) -> SomaError:
         with self._lock:
             self._made.clear()
-        real = [failure for failure in delivery.failures if failure.code() not in _PURGED]
+        failures = [*filter(None, (live.fatal, delivery.not_taken)), *delivery.failures]
+        real = [failure for failure in failures if failure.code() not in _PURGED]
         what = f"appending to {', '.join(sorted(names))}"
         error = self._client.error(real[0], self._trouble, what) if real else self._silence(names, what)
-        refused = all(failure.code() in _NEVER_APPENDED for failure in delivery.failures)
+        refused = all(failure.code() in _NEVER_APPENDED for failure in failures)
         unsure = delivery.some_placed or disturbed or delivery.reported < sent or not refused
-        uncertain = unsure and not (delivery.first and _got_no_id(real))
+        uncertain = sent > 0 and unsure and not (delivery.first and _got_no_id(real))
         error.details["uncertain"] = uncertain
         if uncertain:
             error.message += "; the outcome is unknown: what was sent may have been appended all the same"
@@ -291,12 +314,3 @@ class KafkaAppender:
 def _got_no_id(failures: Sequence[KafkaError]) -> bool:
     """Whether the brokers gave the producer no id, without which it sends nothing."""
     return bool(failures) and failures[0].code() == KafkaError.CLUSTER_AUTHORIZATION_FAILED
-
-
-def _serve(producer: Producer, delivery: Delivery, timeout_s: float) -> None:
-    """Take reports. A producer that can't go on, because something was purged, says so here."""
-    try:
-        producer.poll(timeout_s)
-    except KafkaException as error:
-        delivery.failures.append(error.args[0])
-        delivery.fatal = True
