@@ -99,8 +99,9 @@ def test_entries_expire(rig: Rig) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert cache.get([uid(1), uid(2)]) == {}
-    cache.put([state(1, 1)])
-    assert only(cache, 1) == state(1, 1)
+    lasting = rig.cache()
+    lasting.put([state(1, 1)])
+    assert only(lasting, 1) == state(1, 1)
 
 
 def test_entries_live_as_long_as_is_said(rig: Rig) -> None:

@@ -20,6 +20,9 @@ from tests.contracts.events import uid
 from tests.services import RedisServer
 
 TIMEOUT_S = 0.3
+AT_MOST_S = 10.0
+"""What a busy machine may make of a timeout; without one, a call would hang."""
+NOT_ASKED = "not asked again for"
 
 
 def unavailable(action: Callable[[], object]) -> tuple[SomaError, float]:
@@ -69,41 +72,43 @@ def test_a_restart_between_two_calls_is_not_noticed(server: RedisServer, own: Ri
 
 
 def test_a_server_that_hangs_costs_one_timeout_and_then_nothing(server: RedisServer, own: Rig) -> None:
-    cache = own.cache(timeout_s=TIMEOUT_S, pause_s=PAUSE_S)
+    cache = own.cache(timeout_s=TIMEOUT_S, pause_s=600)
+    again_soon = own.cache(timeout_s=TIMEOUT_S, pause_s=PAUSE_S)
     cache.put([state(1, 1)])
     server.pause()
     try:
         error, took_s = unavailable(lambda: only(cache, 1))
         assert "did not answer within 0.3 s" in error.message
-        assert 0.9 * TIMEOUT_S < took_s < 2 * TIMEOUT_S
-        began = time.monotonic()
+        assert NOT_ASKED not in error.message
+        assert 0.9 * TIMEOUT_S < took_s < AT_MOST_S
         for _ in range(100):
-            error, _ = unavailable(lambda: only(cache, 1))
-            unavailable(lambda: cache.put([state(1, 2)]))
-        assert time.monotonic() - began < TIMEOUT_S, "these calls waited for the server"
-        assert "not asked again for" in error.message
+            for action in (lambda: only(cache, 1), lambda: cache.put([state(1, 2)])):
+                assert NOT_ASKED in unavailable(action)[0].message
+        unavailable(lambda: only(again_soon, 1))
     finally:
         server.resume()
-    assert eventually(lambda: only(cache, 1)) == state(1, 1)
-    assert only(cache, 1) == state(1, 1)
+    assert eventually(lambda: only(again_soon, 1)) == state(1, 1)
+    assert only(again_soon, 1) == state(1, 1)
 
 
 def test_after_the_pause_one_call_tries_and_the_others_go_on_without(server: RedisServer, own: Rig) -> None:
-    cache = own.cache(timeout_s=TIMEOUT_S, pause_s=PAUSE_S)
+    pause_s = 2.0
+    cache = own.cache(timeout_s=TIMEOUT_S, pause_s=pause_s)
     cache.put([state(1, 1)])
     server.pause()
     try:
         unavailable(lambda: only(cache, 1))
-        time.sleep(PAUSE_S)  # the pause itself is what is waited for
-        took: list[float] = []
+        time.sleep(pause_s)  # the pause itself is what is waited for
+        told: list[str] = []
         threads = [
-            threading.Thread(target=lambda: took.append(unavailable(lambda: only(cache, 1))[1])) for _ in range(8)
+            threading.Thread(target=lambda: told.append(unavailable(lambda: only(cache, 1))[0].message))
+            for _ in range(8)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len([one for one in took if one > TIMEOUT_S / 2]) == 1
+        assert [NOT_ASKED in message for message in told].count(False) == 1, told
     finally:
         server.resume()
 
@@ -122,10 +127,10 @@ def test_what_accepts_and_never_answers_costs_one_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, rig_at(_url_of(silent)) as rig:
         cache = rig.cache(timeout_s=TIMEOUT_S, pause_s=60)
         error, took_s = unavailable(lambda: cache.put([state(1, 1)]))
-        assert 0.9 * TIMEOUT_S < took_s < 2 * TIMEOUT_S
+        assert 0.9 * TIMEOUT_S < took_s < AT_MOST_S
         assert _url_of(silent) in error.message
-        assert unavailable(lambda: only(cache, 1))[1] < TIMEOUT_S / 2
-        assert unavailable(cache.health)[1] < 2 * TIMEOUT_S
+        assert NOT_ASKED in unavailable(lambda: only(cache, 1))[0].message
+        assert unavailable(cache.health)[1] < AT_MOST_S
 
 
 def test_nobody_listens() -> None:
@@ -134,7 +139,7 @@ def test_nobody_listens() -> None:
     with rig_at(url) as rig:
         error, took_s = unavailable(lambda: only(rig.cache(), 1))
         assert "cannot be reached" in error.message
-        assert took_s < 1
+        assert took_s < AT_MOST_S
 
 
 def test_what_is_no_redis_is_a_matter_of_the_settings() -> None:

@@ -104,7 +104,7 @@ def test_so_many_rows_are_cleared_at_a_time_the_oldest_first(
 
 
 def test_the_hold_of_one_that_asks_for_nothing_goes_to_another(settings: StoreSettings) -> None:
-    first, second = (PostgresLanding(settings, TOPIC, missed_s=1.0) for _ in range(2))
+    first, second = (PostgresLanding(settings, TOPIC, missed_s=missed_s) for missed_s in (1.0, 60.0))
     try:
         assert first.hold()
         wait_until(second.hold, "the hold of one that hangs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +22,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from soma_cli.core.adapters.event_log.kafka import KafkaEventLog
 from soma_cli.core.adapters.event_log.kafka_producer import KafkaAppender
 from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError
-from soma_cli.core.ports import Copier
+from soma_cli.core.ports import Copier, Run
 from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, NewRecord
 from soma_cli.core.settings import LogSettings, SecuritySettings
 from tests.contracts.events import everything, new_record
+from tests.contracts.processes import until
 from tests.services import KafkaCluster
 
 PREFIX = "a."
@@ -100,8 +102,14 @@ def at_beginning(partition: int) -> int:
 
 
 def polled(copier: Copier) -> int:
-    while not (runs := copier.poll(2, 0.2)):
-        pass
+    runs: list[Run] = []
+
+    def came() -> bool:
+        with suppress(ServiceUnavailable):
+            runs.extend(copier.poll(2, 0.2))
+        return bool(runs)
+
+    until(came)
     copier.publish([NewRecord(AUDIT_TOPIC, b"k", b"copy", partition=0)], {run.partition: run.end for run in runs})
     return sum(len(run.records) for run in runs)
 
@@ -113,6 +121,7 @@ def test_these_rights_suffice_for_a_worker(open_as: Callable[[str], KafkaEventLo
     name = group()
     copier = log.copier(name, EVENTS_TOPIC, at_beginning)
     assert polled(copier) > 0
+    until(lambda: 0 in log.committed(name, EVENTS_TOPIC))  # once the marker of the transaction is written
     assert log.committed(name, EVENTS_TOPIC)[0].offset > 0
     assert log.members(name) == 1
     copier.close()

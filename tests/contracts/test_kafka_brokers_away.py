@@ -36,7 +36,7 @@ def paused(own_broker: KafkaCluster) -> Iterator[KafkaCluster]:
     own_broker.resume()
 
 
-def own(cluster: KafkaCluster, timeout_s: float = 1.5) -> LogSettings:
+def own(cluster: KafkaCluster, timeout_s: float = 3.0) -> LogSettings:
     settings = LogSettings(
         kind="kafka",
         bootstrap_servers=cluster.address,
@@ -89,7 +89,7 @@ def test_brokers_that_are_away_are_named_in_time(
     began = time.monotonic()
     with pytest.raises(ServiceUnavailable, match=address) as found:
         call(log)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert "log.bootstrap_servers" in found.value.hint
     assert found.value.details.get("uncertain", False) is False
     log.close()
@@ -112,7 +112,7 @@ def test_a_send_without_an_answer_is_uncertain(paused: KafkaCluster, one_shot: b
     began = time.monotonic()
     with pytest.raises(ServiceUnavailable, match="outcome is unknown") as found:
         log.append(of_one_key(2)[1:])
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 15
     assert found.value.details["uncertain"] is True
     with pytest.raises(ServiceUnavailable) as found:
         log.append(of_one_key(2)[1:])
@@ -188,7 +188,7 @@ def test_closing_is_bounded_when_brokers_are_away(paused: KafkaCluster, group: s
     began = time.monotonic()
     consumer.close()
     log.close()
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 15
 
 
 def test_a_publish_without_an_answer_is_settled_by_the_next(paused: KafkaCluster, group: str) -> None:

@@ -191,9 +191,8 @@ def test_a_server_that_is_read_only(store: PostgresMemoryStore, opened: Open, sq
 
 
 def connections(sql: Sql) -> object:
-    return sql("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()")[
-        0
-    ][0]
+    ours = "datname = current_database() AND pid != pg_backend_pid() AND backend_type = 'client backend'"
+    return sql(f"SELECT count(*) FROM pg_stat_activity WHERE {ours}")[0][0]
 
 
 @pytest.mark.parametrize(("one_shot", "pool_size", "most"), [(True, 4, 1), (False, 3, 3)])

@@ -156,6 +156,13 @@ def wait_until(condition: Callable[[], bool], what: str, process: subprocess.Pop
         time.sleep(0.02)
 
 
+def groups_of_lag(soma: Soma) -> list[dict[str, Any]]:
+    """What `soma lag` tells of the groups; nothing where a server needs longer than `lag` waits for one."""
+    done = soma.inline("lag", "-o", "json")
+    groups: list[dict[str, Any]] = json.loads(done.stdout)["groups"] if done.stdout else []
+    return groups
+
+
 def log_end(system: MemorySystem) -> int:
     return system.adapters.log.bounds(EVENTS_TOPIC)[0].end
 

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from tests.composed import broker_settings
+from tests.e2e.conftest import wait_until
 from tests.services.kafka import KafkaCluster
 
 
@@ -48,6 +49,7 @@ def test_a_topic_that_there_is_not_is_an_error(address: str) -> None:
 def test_a_topic_that_says_nothing_of_retention_keeps_everything(address: str) -> None:
     admin = AdminClient({"bootstrap.servers": address})
     admin.create_topics([NewTopic("journal", 1)])["journal"].result(20)
+    wait_until(lambda: "journal" in admin.list_topics(timeout=20).topics, "a topic that the broker has heard of")
     asked = ConfigResource(ResourceType.TOPIC, "journal")
     settings = admin.describe_configs([asked])[asked].result(20)
     assert settings["retention.ms"].value == "-1"

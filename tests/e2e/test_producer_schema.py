@@ -239,8 +239,9 @@ def test_a_registry_that_says_the_subject_is_gone_is_believed(system: MemorySyst
 
 
 def test_a_registry_that_hangs_is_waited_for_once(soma: Soma, registry: Registry) -> None:
-    soma.settings = {**registry.environment, "SOMA_REGISTRY__TIMEOUT_S": "0.5", "SOMA_REGISTRY__REFRESH_S": "0.000001"}
+    soma.settings = {**registry.environment, "SOMA_REGISTRY__REFRESH_S": "0.000001"}
     assert soma.inline("store", "--text", "x").returncode == 0
+    soma.settings["SOMA_REGISTRY__TIMEOUT_S"] = "0.5"
     stopped = threading.Event()
     registry.front.answer = lambda method, path: [AWAY, stopped.wait(30)][0]  # type: ignore[return-value]
     registry.asked()

@@ -246,7 +246,7 @@ def test_dlq_fills(cluster: Cluster) -> None:
 
 
 def test_rebuild(cluster: Cluster) -> None:
-    output = cluster.drill("rebuild")
+    output = cluster.drill("rebuild", {"KILL_AFTER_S": "0.6"})
     assert not unsaid(shown("rebuild"), output), output
 
 

@@ -33,7 +33,8 @@ from tests.services.required import StartFailed, cannot_be_had
 
 Local = ConnectServer | KafkaCluster | PostgresServer | RedisServer | RegistryServer
 _LOCAL: dict[str, Callable[[], Local]] = {
-    "kafka": KafkaCluster,
+    # Nobody stops this one, so its controller need not put it out for a pause of a busy machine.
+    "kafka": lambda: KafkaCluster(settings={"broker.session.timeout.ms": "60000"}),
     "postgres": lambda: PostgresServer(durable=False),
     "redis": RedisServer,
     "registry": RegistryServer,

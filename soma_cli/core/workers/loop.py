@@ -104,6 +104,7 @@ class Worker:
         self._looked_back_at = time.monotonic()
         self._rate = Rate()
         self._leader: Worker | None = None
+        self._gave_up = False
         self._unchecked: set[int] = set()
         self._topic_id = log.topic_id(source.topic)
 
@@ -120,7 +121,8 @@ class Worker:
         try:
             while not self.stop.is_set() and not self._is_done(ends):
                 self._turn()
-            self._commit()
+            if not self._gave_up:  # where a server is away, the group's copy of the positions is not worth the wait
+                self._commit()
         finally:
             self._leave()
             self._say("stopped")
@@ -379,6 +381,7 @@ class Worker:
                 self._say("retrying", f"{fault.message}; next try in {pause:.1f} s")
                 self._lag.tell(dict(self.status.positions))
             if self.stop.wait(pause):
+                self._gave_up = True
                 return None
 
     def _commit(self) -> None:

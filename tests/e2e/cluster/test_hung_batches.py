@@ -20,7 +20,7 @@ from tests.e2e.cluster.load import Load, Stream, append
 from tests.e2e.conftest import wait_until
 from tests.services import KafkaCluster, postgres_dsn
 
-SESSION_S = 3.0
+SESSION_S = 6.0
 ROUNDS = 2
 
 # As `soma`, but thrown out of its group after a few seconds without a poll instead of five minutes.

@@ -17,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from tests.e2e.cluster_cli.faults import NEED_LOG, READING_WORKERS, SECRET, WORKERS, Installation, failed
+from tests.e2e.conftest import wait_until
 from tests.services import KafkaCluster, PostgresServer, postgres_dsn
 from tests.services.kafka_access import MECHANISM
 
@@ -60,8 +61,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         ]
         for future in admin.create_acls(bindings).values():
             future.result(30)
-        done = soma.inline("init")
-        assert done.returncode == 0, done.stderr
+        # The controller has taken the rights; the broker hears of them a moment later.
+        wait_until(lambda: soma.inline("init").returncode == 0, "a user with all rights")
         yield soma
 
 

@@ -45,6 +45,14 @@ def configs(admin: AdminClient, soma: Installation) -> dict[str, dict[str, str]]
     }
 
 
+def make(admin: AdminClient, *topics: NewTopic) -> None:
+    """The controller answers; the broker that is asked next hears of it a moment later."""
+    for made in admin.create_topics([*topics]).values():
+        made.result(20)
+    names = {topic.topic for topic in topics}
+    wait_until(lambda: names <= set(admin.list_topics(timeout=10).topics), "the topics")
+
+
 def test_a_second_run_changes_nothing_and_says_so(fresh: Installation, admin: AdminClient) -> None:
     first = json.loads(fresh.inline("init", "-o", "json").stdout)
     assert {f"topic {topic}" for topic in TOPICS} <= set(first["created"])
@@ -74,7 +82,7 @@ def test_more_replicas_than_brokers(fresh: Installation) -> None:
 def test_what_differs_is_told_and_left(fresh: Installation, admin: AdminClient) -> None:
     events = fresh.prefix + "memory.events"
     wrong = {"cleanup.policy": "delete", "min.compaction.lag.ms": "1000", "message.timestamp.type": "CreateTime"}
-    admin.create_topics([NewTopic(events, 5, 1, config=wrong)])[events].result(20)
+    make(admin, NewTopic(events, 5, 1, config=wrong))
     done = fresh.inline("init", "-o", "json")
     assert done.returncode == 7
     assert error_of(done)["code"] == "differs"
@@ -94,11 +102,15 @@ def test_what_differs_is_told_and_left(fresh: Installation, admin: AdminClient) 
     assert "cleanup.policy is delete, not compact" in looked.stdout
 
     mended = ConfigResource(ResourceType.TOPIC, events)
-    for key, value in {"cleanup.policy": "compact", "min.compaction.lag.ms": str(LAG_MS)}.items():
+    right_ones = {
+        "cleanup.policy": "compact",
+        "min.compaction.lag.ms": str(LAG_MS),
+        "message.timestamp.type": "LogAppendTime",
+    }
+    for key, value in right_ones.items():
         mended.add_incremental_config(ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET))
-    entry = ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET)
-    mended.add_incremental_config(entry)
     admin.incremental_alter_configs([mended])[mended].result(20)
+    wait_until(lambda: configs(admin, fresh)[events].items() >= right_ones.items(), "the topic's new policies")
     again = fresh.inline("init", "-o", "json", env={"SOMA_LOG__PARTITIONS": "5"})
     left = [
         found["message"] for found in json.loads(again.stdout)["differing"] if found["check"] == "topic memory.events"
@@ -116,8 +128,7 @@ def test_copies_that_events_do_not_fit_in(fresh: Installation, admin: AdminClien
         NewTopic(events, 3, 1, config=large),
         NewTopic(latest, 3, 1, config={"cleanup.policy": "compact", "max.message.bytes": str(10 << 20)}),
     ]
-    for made in admin.create_topics(new).values():
-        made.result(20)
+    make(admin, *new)
     env = {"SOMA_LOG__PARTITIONS": "3"}
     for done in (fresh.inline("init", "-o", "json", env=env), fresh.inline("doctor", "-o", "json", env=env)):
         assert done.returncode == 7
@@ -142,7 +153,7 @@ def test_copies_that_events_do_not_fit_in(fresh: Installation, admin: AdminClien
 def test_copies_are_made_as_the_events_are(fresh: Installation, admin: AdminClient) -> None:
     """Also where log.partitions says otherwise; that is told of the events alone."""
     events = fresh.prefix + "memory.events"
-    admin.create_topics([NewTopic(events, 3, 1, config={"cleanup.policy": "compact"})])[events].result(20)
+    make(admin, NewTopic(events, 3, 1, config={"cleanup.policy": "compact"}))
     assert fresh.inline("init").returncode == 7
     topics = admin.list_topics(timeout=20).topics
     counts = {name: len(topics[fresh.prefix + name].partitions) for name in ("memory.audit", "memory.latest")}
@@ -157,8 +168,7 @@ def test_a_topic_that_was_made_anew(cluster: Installation, admin: AdminClient) -
     admin.delete_topics([events])[events].result(20)
     wait_until(lambda: events not in admin.list_topics(timeout=10).topics, "the topic gone")
     assert failed(cluster, ["lag"], {})[1]["code"] == "topic_missing"
-    admin.create_topics([NewTopic(events, 2, 1, config={"cleanup.policy": "compact"})])[events].result(20)
-    wait_until(lambda: events in admin.list_topics(timeout=10).topics, "the topic made anew")
+    make(admin, NewTopic(events, 2, 1, config={"cleanup.policy": "compact"}))
 
     for arguments in (["lag"], ["history", id], ["consume", "kv"], ["init"], ["replay"]):
         code, error = failed(cluster, arguments, {})

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.cluster_cli.faults import Installation, silent_listener
+from tests.e2e.conftest import wait_until
 from tests.services import KafkaCluster, PostgresServer, new_database
 
 AT_MOST_S = 10.0
@@ -35,7 +36,8 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture
 def soma(tmp_path: Path, kafka: KafkaCluster, postgres: PostgresServer) -> Iterator[Installation]:
     made = Installation(tmp_path, kafka.address, new_database(postgres.address))
-    assert made.inline("init").returncode == 0
+    # A broker that was paused for long comes back to a controller that had given it up.
+    wait_until(lambda: made.inline("init").returncode == 0, "a broker that takes topics")
     yield made
     made.kill_all()
 

@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 import pytest
 
 from tests.e2e.cluster_cli.faults import Installation
-from tests.e2e.conftest import Running, wait_until
+from tests.e2e.conftest import Running, groups_of_lag, wait_until
 from tests.services import PostgresServer, kafka_address, new_database
 
 GROUPS = ("kv", "vector", "audit", "latest")
@@ -75,8 +75,8 @@ def test_states_lag_and_health_of_workers(soma: Installation, postgres: Postgres
 
     worker = soma.start("consume", "all", "--metrics-port", "0", "--log-format", "json", SOMA_STORE__TIMEOUT_S="2")
     url = address(worker)
-    wait_until(lambda: not any(group["lag"] for group in groups(soma).values()), "nothing behind", worker.process)
-    wait_until(lambda: groups(soma)["kv"]["rate_per_s"] is not None, "a rate", worker.process)
+    wait_until(lambda: {group["lag"] for group in groups_of_lag(soma)} == {0}, "nothing behind", worker.process)
+    wait_until(lambda: any(one["rate_per_s"] for one in groups_of_lag(soma)), "a rate", worker.process)
     assert {group["state"] for group in groups(soma).values()} == {"active"}
     watched = soma.inline("lag", "--watch", "--count", "3", "--interval", "0.1s")
     assert (watched.returncode, len(watched.stdout.splitlines())) == (0, 3)

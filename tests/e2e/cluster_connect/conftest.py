@@ -12,9 +12,15 @@ from tests.services import connect_url, kafka_address, postgres_dsn
 
 
 @pytest.fixture
-def landed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Landed]:
-    """An installation of the test's own on the servers that the run shares, after `soma init` and `connect apply`."""
+def unapplied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Landed]:
+    """An installation of the test's own on the servers that the run shares, after `soma init`, without a connector."""
     monkeypatch.chdir(tmp_path)
     with Landed(tmp_path, kafka_address(), postgres_dsn(), connect_url()) as made:
-        made.apply()
         yield made
+
+
+@pytest.fixture
+def landed(unapplied: Landed) -> Landed:
+    """The same after `connect apply`."""
+    unapplied.apply()
+    return unapplied

@@ -29,9 +29,14 @@ def _error(landed: Landed, *arguments: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stderr)["error"]
 
 
+def _wait_until_it_runs(landed: Landed) -> None:
+    wait_until(lambda: landed.run("connect", "status").returncode == 0, "a connector that runs")
+
+
 def test_apply_makes_it_and_a_second_run_has_nothing_to_do(landed: Landed) -> None:
     again = landed.apply()
     assert (again["action"], again["changes"], again["restart_at"], again["executed"]) == ("nothing", [], [], True)
+    _wait_until_it_runs(landed)
     landed.choose(store__dsn=f"{landed.dsn}?application_name=x&sslmode=disable")
     planned = landed.json("connect", "apply", "--plan")
     assert (planned["action"], planned["executed"]) == ("change", False)
@@ -42,11 +47,13 @@ def test_apply_makes_it_and_a_second_run_has_nothing_to_do(landed: Landed) -> No
 
 @pytest.mark.parametrize("what", ["stop", "pause"])
 def test_one_that_somebody_stopped_is_started_again(landed: Landed, what: str) -> None:
+    _wait_until_it_runs(landed)
     landed.ask("PUT", f"/{what}")
-    wait_until(lambda: landed.run("connect", "status").returncode == 7, "a connector that does not run")
+    state = {"stop": "STOPPED", "pause": "PAUSED"}[what]
+    wait_until(lambda: f": {state}" in landed.run("connect", "status").stdout, state)
     found = landed.apply()
     assert (found["action"], bool(found["failures"]), bool(found["restart_at"])) == ("nothing", True, True)
-    wait_until(lambda: landed.run("connect", "status").returncode == 0, "a connector that runs")
+    _wait_until_it_runs(landed)
 
 
 def test_one_that_is_made_lands_nothing_that_kv_has_passed(landed: Landed) -> None:
@@ -54,6 +61,7 @@ def test_one_that_is_made_lands_nothing_that_kv_has_passed(landed: Landed) -> No
     with landed.library() as system:
         append(system, Stream(1), 40)
         landed.run_to_end("kv")
+        wait_until(lambda: landed.rows("SELECT count(*) FROM memory_landing") == [(40,)], "what is to be truncated")
         landed.ask("DELETE")
         with psycopg.connect(landed.dsn) as connection:
             connection.execute("TRUNCATE memory_landing")

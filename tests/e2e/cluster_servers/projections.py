@@ -104,6 +104,10 @@ class ClusterSoma(Soma):
             return connection.execute(query.encode()).fetchall()
 
 
+PATIENT = {"SOMA_LOG__TIMEOUT_S": "30", "SOMA_STORE__TIMEOUT_S": "30"}
+"""For servers that are all there, if slow."""
+
+
 class Expected:
     """What the fold makes of records: states by id, decisions by partition and offset."""
 

@@ -14,7 +14,7 @@ import pytest
 from soma_cli.core.eventing.producer import Draft, append_events, build_event
 from soma_cli.core.system import MemorySystem
 from tests.e2e.cluster_servers.projections import PATIENCE_S, ClusterSoma, check_everything, passed_by_all
-from tests.e2e.conftest import ROOT, Soma, wait_until
+from tests.e2e.conftest import ROOT, Soma, groups_of_lag, wait_until
 from tests.services import kafka_address, postgres_dsn
 
 MEMORIES = 40
@@ -126,7 +126,7 @@ def test_a_mixed_configuration_works(tmp_path: Path, settings: dict[str, str]) -
         assert soma.json("get", stored["id"])["payload"] == {"text": "a memory of a mixed configuration"}
         assert [hit["id"] for hit in soma.json("search", "mixed configuration")] == [stored["id"]]
         # audit and latest follow in their own time
-        wait_until(lambda: {group["lag"] for group in soma.json("lag")["groups"]} == {0}, "no lag")
+        wait_until(lambda: {group["lag"] for group in groups_of_lag(soma)} == {0}, "no lag")
         doctor = soma.inline("doctor", "-o", "json")
         findings = json.loads(doctor.stdout)["findings"]
         assert [finding for finding in findings if finding["status"] == "error"] == [], doctor.stdout

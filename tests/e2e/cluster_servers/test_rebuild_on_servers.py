@@ -13,7 +13,7 @@ import psycopg
 
 from soma_cli.core.system import MemorySystem
 from tests.e2e.cluster_servers.load import Producing, lines
-from tests.e2e.cluster_servers.projections import ClusterSoma, check_everything, passed_by_all, wait_until
+from tests.e2e.cluster_servers.projections import PATIENT, ClusterSoma, check_everything, passed_by_all, wait_until
 
 SEED = 20261128
 STEADY = 1500
@@ -65,6 +65,7 @@ def shadow_of(cluster: ClusterSoma, into: str) -> Iterator[Callable[[], bool]]:
 
 def test_rebuilds_under_load_killed_again_and_again(cluster: ClusterSoma, tmp_path: Path) -> None:
     chance = random.Random(SEED)
+    cluster.settings |= PATIENT
     worker = cluster.start("consume", "all")
     steady = [f'{{"payload": {{"text": "steady memory {n}"}}, "namespace": "steady"}}'.encode() for n in range(STEADY)]
     load = lines(2000, 200, random.Random(SEED))

@@ -11,7 +11,7 @@ from pathlib import Path
 from soma_cli.core.eventing.producer import Draft, append_events, build_event
 from soma_cli.core.memory import Outcome
 from tests.e2e.cluster_servers.load import Producing, keyed_lines, lines
-from tests.e2e.cluster_servers.projections import ClusterSoma, check_everything, passed_by_all, wait_until
+from tests.e2e.cluster_servers.projections import PATIENT, ClusterSoma, check_everything, passed_by_all, wait_until
 from tests.e2e.conftest import Running
 from tests.services import (
     KafkaCluster,
@@ -125,6 +125,7 @@ def test_postgres_that_is_stopped_and_killed(tmp_path: Path) -> None:
 def test_redis_that_is_paused_killed_and_started_again(tmp_path: Path) -> None:
     with RedisServer() as redis:
         soma = ClusterSoma(tmp_path / "data", tmp_path / "output", kafka_address(), postgres_dsn(), redis.address)
+        soma.settings |= PATIENT
         with working(soma, tmp_path) as (producing, _):
             at(producing, 1, redis.pause)
             at(producing, 2, redis.resume)

@@ -39,20 +39,20 @@ class ConnectHttp:
 
     def version(self) -> str:
         """Raises ConfigurationError where something else than Connect answers."""
-        root = self._ask("GET", "/")
+        root = self._look("/")
         if not isinstance(root, dict) or "kafka_cluster_id" not in root:
             raise self._errors.stranger("with JSON that is not Connect's")
         return str(root.get("version"))
 
     def plugins(self) -> set[str]:
         """The class names of connectors, transformations and converters that it can load."""
-        found = self._ask("GET", "/connector-plugins?connectorsOnly=false")
+        found = self._look("/connector-plugins?connectorsOnly=false")
         return {str(self._expect(dict, one).get("class")) for one in self._expect(list, found)}
 
     def config(self, connector: str) -> dict[str, str] | None:
         """None where there is no such connector."""
         try:
-            found = self._ask("GET", f"{_path(connector)}/config")
+            found = self._look(f"{_path(connector)}/config")
         except Absent:
             return None
         return {key: str(value) for key, value in self._expect(dict, found).items()}
@@ -72,7 +72,7 @@ class ConnectHttp:
     def status(self, connector: str) -> dict[str, Any] | None:
         """As Connect tells it: {"connector": {"state"...}, "tasks": [{"id", "state", "trace"...}]}."""
         try:
-            answer = self._ask("GET", f"{_path(connector)}/status")
+            answer = self._look(f"{_path(connector)}/status")
         except Absent:
             return None
         found: dict[str, Any] = self._expect(dict, answer)
@@ -111,6 +111,18 @@ class ConnectHttp:
         status = self.status(connector) or {}
         if status.get("connector", {}).get("state") != STOPPED or status.get("tasks"):
             raise self._errors.unsettled(f"the connector {connector} has not stopped")
+
+    def _look(self, path: str) -> Any:
+        """The answer. While Connect gives its work out anew, which mostly takes moments, it answers nothing; it is
+        asked again for as long as one answer may take."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return self._ask("GET", path)
+            except ServiceUnavailable as error:
+                if error.code != "connect_busy" or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_LOOK_EVERY_S)
 
     def _settling(self, action: Callable[[], object]) -> None:
         """Tried again while Connect is about to give its work out anew; raises the last refusal after a minute."""

@@ -94,18 +94,25 @@ class KafkaCluster:
     @property
     def admin(self) -> AdminClient:
         with self._lock:
-            if self._made is None:
-                configuration = self.client.configuration(self.trouble)
-                self._made = self.client.made(lambda: AdminClient(configuration))
-                self.client.reach(self._metadata, self._poll, self.trouble, "connecting")
-            return self._made
+            made = self._made  # another thread may give it up meanwhile
+            if made is None:
+                made = self._made = self._connected()
+            return made
 
-    def _metadata(self, timeout_s: float) -> object:
-        assert self._made is not None
-        return self._made.list_topics(self.client.on_broker(EVENTS_TOPIC), timeout=timeout_s)
+    def _connected(self) -> AdminClient:
+        configuration, name = self.client.configuration(self.trouble), self.client.on_broker(EVENTS_TOPIC)
+        made = self.client.made(lambda: AdminClient(configuration))
+        self.client.reach(
+            lambda timeout_s: made.list_topics(name, timeout=timeout_s),
+            lambda: made.poll(0),
+            self.trouble,
+            "connecting",
+        )
+        return made
 
     def _poll(self) -> object:
-        return self._made.poll(0) if self._made is not None else None
+        made = self._made
+        return made.poll(0) if made is not None else None
 
     def answers(self, send: Callable[[float], Mapping[K, Future[T]]], what: Callable[[K], str]) -> dict[K, T]:
         """What is answered to `send(within_s)`; sent again for `timeout_s` while what is asked for changes its broker,
@@ -219,6 +226,8 @@ class KafkaCluster:
         for name, future in futures.items():
             try:
                 future.result(self.client.timeout_s + 1)
+            except FutureTimeout as error:
+                raise self.client.unreachable(self.trouble, f"making the topic {name}") from error
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise self.client.error(error, self.trouble, f"making the topic {name}") from error

@@ -11,7 +11,7 @@ from contextlib import suppress
 from soma_cli.core.errors import ConfigurationError
 from soma_cli.core.settings import LogSettings
 
-_AT_MOST_S = 1.0
+_AT_MOST_S = 2.0
 _ADDRESS = re.compile(r"(?:\w+://)?\[?([^\],]+?)\]?:(\d+)")
 _VERSIONS_PLEASE = bytes.fromhex("0000000e" + "0012" + "0000" + "0000002a" + "0004") + b"soma"
 """An ApiVersions request, version 0, with the correlation id 42: answered before any login."""

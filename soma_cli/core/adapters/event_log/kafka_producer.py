@@ -207,9 +207,14 @@ class KafkaAppender:
 
     def _reach(self, live: _Live, topic: str) -> None:
         name = self._client.on_broker(topic)
+
+        def ask(timeout_s: float) -> None:
+            live.producer.list_topics(name, timeout=timeout_s)
+            live.serve(0)  # trouble on the way to this answer is over with it
+
         try:
             self._client.reach(
-                lambda timeout_s: live.producer.list_topics(name, timeout=timeout_s),
+                ask,
                 lambda: live.serve(0),
                 self._trouble,
                 f"appending to {topic}",

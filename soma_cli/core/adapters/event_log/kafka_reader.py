@@ -17,7 +17,7 @@ from soma_cli.core.record import Record
 _CHUNK = 2000
 _PREFETCH_KBYTES = 16_384
 _KEPT = 4
-_PEEK_S = 1.0
+_PEEK_S = 3.0
 _NO_TROUBLE = {KafkaError._PARTITION_EOF, KafkaError.GROUP_AUTHORIZATION_FAILED}
 """The client looks up the group that it must be given, though a reader is in none: whether it may does not matter."""
 READING = {
@@ -91,7 +91,7 @@ class KafkaReaders:
 
     def appended_at(self, topic: str, partition: int, offset: int) -> int | None:
         """The append time of the first record from there on that an open transaction keeps from readers; None where
-        none comes within a second."""
+        none comes within three seconds."""
         reader = Reader(self._client, **{"isolation.level": "read_uncommitted"})
         try:
             reader.consumer.assign([TopicPartition(self._client.on_broker(topic), partition, offset)])

@@ -94,6 +94,8 @@ class PostgresStoreShadow:
         # Where the server is away, the next rebuild finds the tables and drops them.
         with suppress(psycopg.Error):
             self._drop_leftovers()
+            # The server would take a moment to see that the connection is gone, and would refuse the next rebuild.
+            self._session.execute("SELECT pg_advisory_unlock_all()")
         self._close()
 
     def _close(self) -> None:
