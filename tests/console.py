@@ -31,7 +31,9 @@ _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CLUSTER_BLOCK = re.compile(r"^```shell-session\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)"
-_SIZE = r"\d+(?:\.\d+)? [kMG]?B\b"
+_SIZE = r"\d[\d,]*(?:\.\d+)? [kMG]?B\b"
+_PROGRESS = re.compile(r"^[a-z ]+: [\d,]+ done\n", re.MULTILINE)
+"""Said after a few seconds only, and so on a slow machine."""
 _DURATION = r"\b\d+(?:\.\d+)? ?(?:ms|s)\b"
 _FRACTION = r"-?\d+\.\d+(?:e-?\d+)?"
 _LARGE = r"\b\d{1,3}(?:,\d{3})+\b|(?<=@)\d{4,}\b|(?<=\"bytes\":)\d+"
@@ -106,7 +108,7 @@ class Shell:
             text=True,
             timeout=120,
         )
-        return done.stdout.replace(str(self._home), HOME).splitlines()
+        return _PROGRESS.sub("", done.stdout).replace(str(self._home), HOME).splitlines()
 
     def matches(self, expected: list[str], printed: list[str]) -> bool:
         found = re.fullmatch(self._pattern(expected), "".join(f"{line.rstrip()}\n" for line in printed))

@@ -76,7 +76,7 @@ class Repository:
 
 def environment() -> dict[str, str]:
     """Without what a surrounding git has said, and with an identity."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "GITHUB_"))}
     identity = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in _IDENTITY.items()}
     return {**plain, **identity, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
 

@@ -216,12 +216,12 @@ def test_what_an_address_may_answer_instead(folder: Path, server: str, path: str
 
 
 def test_an_answer_that_does_not_end(folder: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOMA_REGISTRY__TIMEOUT_S", "0.2")
+    monkeypatch.setenv("SOMA_REGISTRY__TIMEOUT_S", "2")
     write(folder / "person.json", {"$ref": f"{server}/drip"})
     began = time.monotonic()
     result = soma("schema", "check", "--allow-remote")
     assert result.exit_code == 4
-    assert "no whole answer within 0.2 s" in result.stderr
+    assert "no whole answer within 2 s" in result.stderr
     assert time.monotonic() - began < 20
 
 

@@ -80,7 +80,7 @@ def test_a_server_that_never_answers_is_given_up_in_time() -> None:
         begun = time.monotonic()
         with pytest.raises(ServiceUnavailable, match="did not answer in time"):
             index.positions(TOPIC)
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 20
 
 
 def error(said: str) -> bytes:

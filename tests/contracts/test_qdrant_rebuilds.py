@@ -148,7 +148,7 @@ def test_a_running_rebuild_says_so(client: InMemory, monkeypatch: pytest.MonkeyP
     shadow = index.shadow(UNSETTLED)
     made = QdrantCollection(QdrantServer(IndexSettings(kind="qdrant"), client), (collections(client) - before).pop())
     begun = made.about().alive_at
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while made.about().alive_at == begun:
         assert time.monotonic() < deadline, "it never said so"
     shadow.discard()
@@ -175,8 +175,11 @@ def test_where_there_is_no_collection_all_is_missing(client: InMemory) -> None:
     assert found(index, "word") == [uid(1)]
 
 
-def test_compare_waits_for_a_worker_between_points_and_position(index: QdrantIndex) -> None:
+def test_compare_waits_for_a_worker_between_points_and_position(
+    index: QdrantIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The worker has written version 5 and not yet its position 6; the rebuild has passed 5 by then or not."""
+    monkeypatch.setattr(qdrant_shadow, "PATIENCE_S", 60.0)
     shadow = index.shadow(UNSETTLED)
     fill(shadow, point(1, 1, "x"), position=5)
     fill(index, point(1, 1, "x"), position=5)

@@ -343,7 +343,7 @@ def test_any_redelivery_and_crash_point_gives_the_clean_log(
     with tempfile.TemporaryDirectory() as folder:
         worker = Worker(Path(folder), entries)
         for dies, back, size in steps:
-            if dies:
+            if dies == "crash":
                 worker.stop()
                 worker.start_again()
             start = max(0, worker.position + back)

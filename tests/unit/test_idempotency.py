@@ -13,6 +13,7 @@ from soma_cli.core.adapters.data_folder import open_data_folder
 from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
 from soma_cli.core.errors import IdempotencyConflict, NotFound, OutOfSpace, UsageError
 from soma_cli.core.event import event_id_for
+from soma_cli.core.operations import produce
 from soma_cli.core.ports import Appended
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.system import MemorySystem, create_memory_system
@@ -147,7 +148,8 @@ class SmallLog(SqliteEventLog):
         return super().append(records)
 
 
-def test_a_run_that_fails_half_way_tells_what_it_did(system: MemorySystem) -> None:
+def test_a_run_that_fails_half_way_tells_what_it_did(system: MemorySystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(produce, "_BATCH_S", 3600.0)  # a batch ends when it is full
     system.adapters._log = SmallLog(open_data_folder(system.settings.data_dir))
     with pytest.raises(OutOfSpace) as error:
         system.produce([line(f"n{number}") for number in range(1100)])

@@ -241,7 +241,8 @@ def test_who_is_behind_waits_and_says_for_what(log: SqliteEventLog, monkeypatch:
     assert recorder.seen == [0, 1]
 
 
-def test_a_moment_behind_is_not_worth_telling(log: SqliteEventLog) -> None:
+def test_a_moment_behind_is_not_worth_telling(log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "WORTH_TELLING_S", 60.0)
     fill(log, 2)
     said: list[str] = []
     worker(log, Recorder(failures=[Behind("kv is at 0")]), lambda status: said.append(status.state)).run()
