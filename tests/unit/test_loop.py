@@ -330,6 +330,36 @@ def test_stop_ends_an_idle_worker_and_one_that_tries_again(log: SqliteEventLog) 
         assert log.members(GROUP) == 0
 
 
+def test_one_that_is_told_to_stop_while_the_log_is_away_does_not_wait_for_it_once_more(
+    log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To copy its positions to the group may take as long as the poll that has just failed."""
+    monkeypatch.setattr(loop, "_COMMIT_EVERY_S", 3600.0)
+    fill(log, 10)
+    run = worker(log, Recorder(), until_end=False)
+    commits: list[dict[int, int]] = []
+
+    def join(start: Assigned, revoked: Revoked) -> Consumer:
+        consumer = log.consumer(GROUP, EVENTS_TOPIC, start, revoked)
+        poll = consumer.poll
+
+        def away_after_the_first(limit: int, timeout_s: float) -> list[Run]:
+            if run.status.tally.read == 0:
+                return poll(limit, timeout_s)
+            run.stop.set()
+            raise ServiceUnavailable("the brokers are away")
+
+        monkeypatch.setattr(consumer, "poll", away_after_the_first)
+        monkeypatch.setattr(consumer, "commit", lambda offsets, rate_per_s=None: commits.append(dict(offsets)))
+        return consumer
+
+    run._source = replace(run._source, consumer=join)
+    run._committed_at = time.monotonic()
+    run.run()
+    assert run.status.positions == {0: 4}
+    assert commits == []
+
+
 def test_an_idle_worker_leaves_the_log_alone(log: SqliteEventLog) -> None:
     """A commit takes the write lock and syncs the disk; there is nothing to say twice."""
     commits: list[dict[int, int]] = []
