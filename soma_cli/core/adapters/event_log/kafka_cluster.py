@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     IsolationLevel,
@@ -18,7 +16,6 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
     ConfigResource,
     DescribeClusterResult,
     NewTopic,
@@ -27,9 +24,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     TopicDescription,
 )
 
-from soma_cli.core.adapters.event_log.kafka_client import KafkaClient, Trouble
+from soma_cli.core.adapters.event_log.kafka_admin import ASKING_S, SETTLING, KafkaAdmin
+from soma_cli.core.adapters.event_log.kafka_client import KafkaClient
 from soma_cli.core.adapters.event_log.kafka_group_offsets import GroupOffsets
-from soma_cli.core.adapters.event_log.kafka_lost import may_be_lost
 from soma_cli.core.adapters.event_log.kafka_reached import Reached
 from soma_cli.core.errors import ConfigurationError, ServiceUnavailable, SomaError, UsageError
 from soma_cli.core.ports import Bounds, Committed
@@ -45,27 +42,10 @@ from soma_cli.core.record import (
 TOPICS = (EVENTS_TOPIC, AUDIT_TOPIC, LATEST_TOPIC, REQUESTS_TOPIC, RESPONSES_TOPIC, DEAD_LETTER_TOPIC)
 _NONE_SUCH = -1
 """What the brokers say where no record is as late as the instant that was asked for."""
-_SETTLING = {
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError._NOENT,  # so the client says it: "No leaders found"
-    KafkaError.REPLICA_NOT_AVAILABLE,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.OFFSET_NOT_AVAILABLE,
-}
 _PAUSE_S = 0.02
-_ASKING_S = 1.0
 _DOUBT_S = 3.0
 _DOUBT_PAUSE_S = 0.1
 _CONFIG_S = 3.0
-_FIRST_ANSWER_S = 0.5
-"""A leader that does not answer within this is asked for again, and given twice the time: it may be another by then."""
-T = TypeVar("T")
-K = TypeVar("K")
 _EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _COMMITTED, _ANY = IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED
@@ -78,73 +58,23 @@ class Known(NamedTuple):
     partitions: int
 
 
-class KafkaCluster:
-    """The brokers, asked through one admin client, which connects when it is first used. Safe with several threads."""
+class KafkaCluster(KafkaAdmin):
+    """What is asked of the brokers. Safe with several threads."""
 
     def __init__(self, client: KafkaClient) -> None:
-        self.client = client
-        self.trouble = Trouble()
-        self._lock = threading.Lock()
-        self._made: AdminClient | None = None
+        super().__init__(client)
         self._known: dict[str, Known] = {}
         self._configs: dict[str, tuple[float, dict[str, str]]] = {}
         self._groups = GroupOffsets(client)
         self._reached = Reached()
 
-    @property
-    def admin(self) -> AdminClient:
-        with self._lock:
-            made = self._made  # another thread may give it up meanwhile
-            if made is None:
-                made = self._made = self._connected()
-            return made
-
-    def _connected(self) -> AdminClient:
-        configuration, name = self.client.configuration(self.trouble), self.client.on_broker(EVENTS_TOPIC)
-        made = self.client.made(lambda: AdminClient(configuration))
-        self.client.reach(
-            lambda timeout_s: made.list_topics(name, timeout=timeout_s),
-            lambda: made.poll(0),
-            self.trouble,
-            "connecting",
-        )
-        return made
-
-    def _poll(self) -> object:
-        made = self._made
-        return made.poll(0) if made is not None else None
-
-    def answers(self, send: Callable[[float], Mapping[K, Future[T]]], what: Callable[[K], str]) -> dict[K, T]:
-        """What is answered to `send(within_s)`; sent again for `timeout_s` while what is asked for changes its broker,
-        or the broker that was asked does not answer: the next time it may be another."""
-
-        def ask(within_s: float) -> dict[K, T]:
-            futures = send(within_s)
-            try:
-                return {key: self.client.result(each, self.trouble, what(key)) for key, each in futures.items()}
-            finally:
-                self._poll()
-
-        with self._made_anew_if_lost():
-            return self.settled(ask, _SETTLING | {KafkaError._TIMED_OUT}, self.client.timeout_s / 4)
-
-    @contextmanager
-    def _made_anew_if_lost(self) -> Iterator[None]:
-        """The next question goes to a new admin client where this one got no answer to the last."""
-        try:
-            yield
-        except ServiceUnavailable as error:
-            if may_be_lost(error):
-                self._made = None
-            raise
-
     # --- topics ---
 
     def existing(self) -> list[str]:
         """soma's topics that are there, without prefix."""
-        with self._made_anew_if_lost():
+        with self.made_anew_if_lost():
             metadata = self.client.reach(
-                lambda timeout_s: self.admin.list_topics(timeout=timeout_s), self._poll, self.trouble, "listing topics"
+                lambda timeout_s: self.admin.list_topics(timeout=timeout_s), self.poll, self.trouble, "listing topics"
             )
         return [topic for topic in TOPICS if self.client.on_broker(topic) in metadata.topics]
 
@@ -211,8 +141,8 @@ class KafkaCluster:
         try:
             least = int(self.config(topic).get("min.insync.replicas", "1"))
             asked = TopicCollection([self.client.on_broker(topic)])
-            [future] = self.admin.describe_topics(asked, request_timeout=_ASKING_S).values()
-            partitions = future.result(_ASKING_S).partitions
+            [future] = self.admin.describe_topics(asked, request_timeout=ASKING_S).values()
+            partitions = future.result(ASKING_S).partitions
         except (SomaError, KafkaException, FutureTimeout):
             return None
         short = [item.id for item in partitions if len(item.isr) < least]
@@ -287,7 +217,7 @@ class KafkaCluster:
                 raise self._went_back(topic, gone, ends)
             time.sleep(_DOUBT_PAUSE_S)
             self.forget(topic)
-            self._look_again(_ASKING_S)
+            self.look_again(ASKING_S)
 
     def _not_there(self, topic: str, known: Mapping[int, int]) -> dict[int, int]:
         """Those of the partitions that do not reach as far, also where what an open transaction holds back counts."""
@@ -327,27 +257,8 @@ class KafkaCluster:
             sent = [self._list_offsets(topic, specs, isolation, within_s) for specs in asked]
             return [self._answers(topic, futures) for futures in sent]
 
-        with self._made_anew_if_lost():
-            return self.settled(ask, _SETTLING | {KafkaError._TIMED_OUT})
-
-    def settled(self, ask: Callable[[float], T], settling: Set[int] = _SETTLING, first_s: float = _FIRST_ANSWER_S) -> T:
-        """Call `ask(within_s)`, again for `timeout_s` while a partition or a group changes the broker that leads it."""
-        within_s, deadline = first_s, time.monotonic() + self.client.timeout_s
-        while True:
-            try:
-                return ask(max(min(within_s, deadline - time.monotonic()), _PAUSE_S))
-            except SomaError as error:
-                left_s = deadline - time.monotonic() - _PAUSE_S
-                if code_of(error) not in settling or left_s <= 0:
-                    raise
-                time.sleep(_PAUSE_S)
-                self._look_again(min(left_s, _ASKING_S))
-            within_s *= 2
-
-    def _look_again(self, within_s: float) -> None:
-        """Who leads what is remembered by the client, also when a broker has just said that it is wrong."""
-        with suppress(KafkaException):
-            self.admin.list_topics(timeout=within_s)
+        with self.made_anew_if_lost():
+            return self.settled(ask, SETTLING | {KafkaError._TIMED_OUT})
 
     def _list_offsets(
         self, topic: str, specs: Mapping[int, OffsetSpec], isolation: IsolationLevel, within_s: float
@@ -366,7 +277,7 @@ class KafkaCluster:
         try:
             answers = {key.partition: self.client.result(each, self.trouble, what) for key, each in futures.items()}
         finally:
-            self._poll()
+            self.poll()
         found = {partition: answer.offset for partition, answer in answers.items()}
         if any(offset < _NONE_SUCH for offset in found.values()):
             silence = KafkaException(KafkaError(KafkaError._TIMED_OUT))
@@ -388,14 +299,8 @@ class KafkaCluster:
         return found
 
     def close(self) -> None:
-        """Without the lock: a thread that is still connecting has it for `timeout_s`."""
         self._groups.close()
-        self._made = None
-
-
-def code_of(error: SomaError) -> int | None:
-    cause = error.__cause__
-    return cause.args[0].code() if isinstance(cause, KafkaException) else None
+        super().close()
 
 
 def topic_partitions(name: str, offsets: Mapping[int, int], note: str | None = None) -> list[TopicPartition]:

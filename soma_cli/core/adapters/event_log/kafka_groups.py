@@ -7,7 +7,8 @@ import time
 from confluent_kafka import ConsumerGroupState, KafkaError
 from confluent_kafka.admin import ConsumerGroupDescription  # type: ignore[attr-defined]
 
-from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster, code_of
+from soma_cli.core.adapters.event_log.kafka_admin import code_of
+from soma_cli.core.adapters.event_log.kafka_cluster import KafkaCluster
 from soma_cli.core.errors import SomaError
 
 _NO_GROUP = {KafkaError.GROUP_ID_NOT_FOUND, KafkaError.INVALID_GROUP_ID}
