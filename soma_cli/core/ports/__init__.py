@@ -54,6 +54,7 @@ from soma_cli.core.ports.store import (
     Difference,
     EntryRun,
     JournalEntry,
+    Meanwhile,
     MemoryStore,
     StoreShadow,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "IndexQuery",
     "IndexShadow",
     "JournalEntry",
+    "Meanwhile",
     "MemoryStore",
     "Opinion",
     "PartitionOf",
