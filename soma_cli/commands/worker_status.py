@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from soma_cli.output import drawable, printable, say
 
 if TYPE_CHECKING:
-    from soma_cli.core.workers.status import Status
+    from soma_cli.core.workers.loop import Status
 
 logger = logging.getLogger("soma")
 

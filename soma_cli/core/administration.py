@@ -38,10 +38,9 @@ from soma_cli.core.wiring import (
     uses_folder,
 )
 from soma_cli.core.workers.catch_up import check_same_log
-from soma_cli.core.workers.loop import Worker
+from soma_cli.core.workers.loop import Status, Worker
 from soma_cli.core.workers.names import KV
 from soma_cli.core.workers.observation import Metrics, Observer
-from soma_cli.core.workers.status import Status
 
 if TYPE_CHECKING:
     from soma_cli.core.connect_path import ConnectPath

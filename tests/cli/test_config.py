@@ -57,7 +57,7 @@ def test_secrets_are_hidden(place: Path, command: tuple[str, ...]) -> None:
 
 
 def test_get_prints_the_value_alone(place: Path) -> None:
-    assert soma("config", "get", "worker.batch_size").stdout == "1000\n"
+    assert soma("config", "get", "worker.batch_size").stdout == "500\n"
     assert soma("config", "get", "log.topic_prefix").stdout == "\n"
     assert soma("config", "get", "cache.url").stdout == "null\n"
     assert soma("config", "get", "index.text_pointers", SOMA_INDEX__TEXT_POINTERS="/a,/b").stdout == '["/a","/b"]\n'
@@ -95,7 +95,7 @@ def test_path_without_a_file_says_where_one_would_be_looked_for(place: Path) -> 
 
 def test_the_example_is_a_settings_file_that_changes_nothing(place: Path) -> None:
     example = soma("config", "example").stdout
-    assert yaml.safe_load(example)["worker"]["batch_size"] == 1000
+    assert yaml.safe_load(example)["worker"]["batch_size"] == 500
     before = load_settings().settings
     (place / "soma.yaml").write_text(example)
     assert load_settings().settings == before

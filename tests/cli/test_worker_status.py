@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from soma_cli.commands.worker_status import _short, _together
+from soma_cli.core.workers.loop import Status
 from soma_cli.core.workers.projection import Tally
-from soma_cli.core.workers.status import Status
 
 WHY = "no answer from the brokers; next try in 1 s"
 WORKERS = [

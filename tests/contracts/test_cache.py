@@ -14,6 +14,7 @@ import pytest
 
 from soma_cli.core.adapters.cache.redis import MOST_BYTES, MOST_KEYS, RedisCache
 from soma_cli.core.memory import MemoryState
+from soma_cli.core.settings import WorkerSettings
 from tests.contracts.caches import Rig, only, rig_at, state
 from tests.contracts.caches import cache as cache
 from tests.contracts.caches import own as own
@@ -163,7 +164,8 @@ def test_more_than_one_round_trip_holds(cache: RedisCache) -> None:
     assert cache.get([one.id for one in large]) == {one.id: one for one in large}
 
 
-def test_one_put_of_many_is_one_round_trip(rig: Rig) -> None:
+def test_one_put_of_a_batch_is_one_round_trip(rig: Rig) -> None:
+    assert WorkerSettings().batch_size <= MOST_KEYS
     cache = rig.cache()
     cache.put([state(0, 1)])
     with rig.bare.monitor() as monitor:

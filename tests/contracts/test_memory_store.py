@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from soma_cli.core.adapters.memory_store.postgres import PostgresMemoryStore
 from soma_cli.core.errors import LogReplaced
 from soma_cli.core.event import version_of
 from soma_cli.core.memory import Outcome
@@ -46,24 +45,6 @@ def test_apply_gives_states_decisions_and_position(store: MemoryStore) -> None:
     assert (state.namespace, state.importance, state.model_revision) == ("work", 3.0, "m-1")
     assert state.created_at == state.updated_at == first.appended_at
     assert (state.version, state.last_event_id, state.deleted) == (0, uid(1_000_000), False)
-
-
-def test_work_for_the_time_of_waiting_changes_nothing(store: MemoryStore) -> None:
-    """Where a server is waited for, it is done, once."""
-    done: list[int] = []
-    applied = store.apply(batch(record(0, 1), record(1, 2)), lambda: done.append(1))
-    assert (len(applied.decisions), store.positions(TOPIC_ID)) == (2, {0: 2})
-    assert len(done) == isinstance(store, PostgresMemoryStore)
-
-    def fails() -> None:
-        raise RuntimeError("it went wrong")
-
-    if isinstance(store, PostgresMemoryStore):
-        with pytest.raises(RuntimeError, match="it went wrong"):
-            store.apply(batch(record(2, 3)), fails)
-        assert (store.positions(TOPIC_ID), store.states([uid(3)])) == ({0: 2}, {})
-    store.apply(batch(record(2, 3)), lambda: None)
-    assert store.states([uid(3)])
 
 
 APPLY_AND_DIE = """

@@ -11,9 +11,8 @@ from soma_cli.core.eventing.audit import audit_gap, audit_record, runs_of, sourc
 from soma_cli.core.ports import Bounds, Consumer, EventLog, Run
 from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, Record
 from soma_cli.core.settings import WorkerSettings
-from soma_cli.core.workers.loop import Worker
+from soma_cli.core.workers.loop import Source, Worker
 from soma_cli.core.workers.projection import Tally
-from soma_cli.core.workers.source import Source
 
 
 class AgeingLog:

@@ -12,11 +12,9 @@ from soma_cli.core.adapters.event_log.sqlite import SqliteEventLog
 from soma_cli.core.adapters.memory_store.sqlite import SqliteMemoryStore
 from soma_cli.core.errors import ValueRefused
 from soma_cli.core.eventing.dead_letters import read_letters
-from soma_cli.core.memory import Entry
-from soma_cli.core.ports import Applied, Batch, Meanwhile, Run
-from soma_cli.core.record import EVENTS_TOPIC, Record
-from soma_cli.core.workers import kv_writer
-from soma_cli.core.workers.kv_writer import KvWriter, judge
+from soma_cli.core.ports import Applied, Batch, Run
+from soma_cli.core.record import EVENTS_TOPIC
+from soma_cli.core.workers.kv_writer import KvWriter
 from soma_cli.core.workers.projection import PoisonStorm
 from tests.contracts.events import new_record
 
@@ -31,7 +29,7 @@ class RefusingTables:
     def positions(self, topic_id: str) -> dict[int, int]:
         return self._store.positions(topic_id)
 
-    def apply(self, batch: Batch, meanwhile: Meanwhile | None = None) -> Applied:
+    def apply(self, batch: Batch) -> Applied:
         entries = [entry for run in batch.runs for entry in run.entries]
         if any(self._rejections_too or entry.event is not None for entry in entries):
             raise ValueRefused("the store cannot hold it")
@@ -72,39 +70,6 @@ def test_a_store_that_refuses_everything_does_not_drain_the_log_into_the_dead_le
         with pytest.raises(PoisonStorm, match="kv stopped before memory"):
             kv.process([all_of(log)])
         assert len(read_letters(log)) == 3
-
-
-class Waited(RefusingTables):
-    """Tables of a server that is waited for; they take everything."""
-
-    def apply(self, batch: Batch, meanwhile: Meanwhile | None = None) -> Applied:
-        if meanwhile is not None:
-            meanwhile()
-        return self._store.apply(batch)
-
-
-def test_what_was_judged_meanwhile_is_not_judged_again(
-    log: SqliteEventLog, store: SqliteMemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    topic_id, judgings = log.topic_id(EVENTS_TOPIC), list[int]()
-
-    def counted(record: Record) -> Entry:
-        judgings.append(record.offset)
-        return judge(record)
-
-    monkeypatch.setattr(kv_writer, "judge", counted)
-    records = list(log.scan(EVENTS_TOPIC, 0, 0, 8))
-    first, second, third = (Run(0, start, end, records[start:end]) for start, end in ((0, 3), (3, 6), (6, 8)))
-    kv, waiting = KvWriter(log, Waited(store), topic_id), [[second], [third], []]
-    kv.overlap(lambda: waiting.pop(0))
-    kv.process([first])
-    assert judgings == [0, 1, 2, 3, 4, 5]
-    kv.process([second])
-    assert judgings == list(range(8))
-    again = Run(0, 6, 8, records[6:8])  # equal, and yet read anew: what is ready is of another read
-    assert kv.process([again]).applied == 2
-    assert judgings == [*range(8), 6, 7]
-    assert store.positions(topic_id) == {0: 8}
 
 
 def test_the_worker_that_stopped_is_the_one_to_go_on_with(log: SqliteEventLog, store: SqliteMemoryStore) -> None:

@@ -24,7 +24,7 @@ from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.settings import CacheSettings, Settings, WorkerSettings
 from soma_cli.core.system import MemorySystem
 from soma_cli.core.workers.kv_writer import judge
-from soma_cli.core.workers.status import Status
+from soma_cli.core.workers.loop import Status
 
 BATCH = WorkerSettings().batch_size
 _ONE_BY_ONE = 500

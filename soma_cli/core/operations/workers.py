@@ -22,13 +22,11 @@ from soma_cli.core.workers.audit_writer import AuditWriter
 from soma_cli.core.workers.copying import CopySource
 from soma_cli.core.workers.embedder import RequestEmbedder
 from soma_cli.core.workers.latest_publisher import LatestPublisher
-from soma_cli.core.workers.loop import Worker
+from soma_cli.core.workers.loop import Limits, Source, Status, Worker
 from soma_cli.core.workers.names import AUDIT, EMBED, KV, LANDING, LATEST, RESPONSES, VECTOR
 from soma_cli.core.workers.observation import UNOBSERVED, Observer
 from soma_cli.core.workers.projection import Projection
 from soma_cli.core.workers.response_indexer import ResponseIndexer
-from soma_cli.core.workers.source import Limits, Source
-from soma_cli.core.workers.status import Status
 from soma_cli.core.workers.written_through import WrittenThrough
 
 WORKERS = (KV, VECTOR, AUDIT, LATEST, EMBED, LANDING)
@@ -102,9 +100,9 @@ def _made(
             through = None
             if roles.cache is not None:
                 through = WrittenThrough(roles.store, roles.cache, log.topic_id(EVENTS_TOPIC))
-            kv = projections.kv_writer(settings, log, roles.store, max_rejects, through)
-            reading = replace(_reading(log, group, EVENTS_TOPIC), overlap=kv.overlap)
-            return kv, reading if through is None else replace(reading, ended=through.wait)
+            projection: Projection = projections.kv_writer(settings, log, roles.store, max_rejects, through)
+            reading = _reading(log, group, EVENTS_TOPIC)
+            return projection, reading if through is None else replace(reading, ended=through.wait)
         case "landing":
             through = None
             if roles.cache is not None:
@@ -115,10 +113,10 @@ def _made(
             return landing, reading if through is None else replace(reading, ended=through.wait)
         case "vector":
             embedder = None if settings.embedder.via == "topics" else roles.embedder
-            vector = projections.vector_indexer(
+            projection = projections.vector_indexer(
                 settings, log, roles.store, roles.index, embedder, max_rejects=max_rejects, alive=alive
             )
-            return vector, _reading(log, group, EVENTS_TOPIC)
+            return projection, _reading(log, group, EVENTS_TOPIC)
         case "audit" | "latest" if log.follows_itself:
             raise _not_here(name, f"the embedded log keeps every event and needs no memory.{name}")
         case "embed" | "responses" if log.follows_itself:

@@ -54,7 +54,6 @@ from soma_cli.core.ports.store import (
     Difference,
     EntryRun,
     JournalEntry,
-    Meanwhile,
     MemoryStore,
     StoreShadow,
 )
@@ -84,7 +83,6 @@ __all__ = [
     "IndexQuery",
     "IndexShadow",
     "JournalEntry",
-    "Meanwhile",
     "MemoryStore",
     "Opinion",
     "PartitionOf",

@@ -11,8 +11,6 @@ from soma_cli.core.ports.setup import Provisioned
 from soma_cli.core.record import Position
 from soma_cli.core.results import Finding
 
-Meanwhile = Callable[[], object]
-
 
 class EntryRun(NamedTuple):
     """A `Run` whose records were judged: every record of [start, end) of one partition that the log holds."""
@@ -91,10 +89,7 @@ class CanonicalTables(Protocol):
         """The stored position of each partition: the next offset that was not passed."""
         ...
 
-    def apply(self, batch: Batch, meanwhile: Meanwhile | None = None) -> Applied:
-        """`meanwhile` is work for the time in which a server writes: called once at most, and not at all where nothing
-        is waited for. What it raises ends the call, and nothing is applied."""
-        ...
+    def apply(self, batch: Batch) -> Applied: ...
 
 
 class StoreShadow(CanonicalTables, Protocol):

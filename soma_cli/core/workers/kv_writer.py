@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
-from soma_cli.core.errors import EventRejected, InputRejected, ServiceUnavailable, ValueRefused
+from soma_cli.core.errors import EventRejected, InputRejected, ValueRefused
 from soma_cli.core.event import decode_event
 from soma_cli.core.eventing.dead_letters import attempts_of, letter, tell_rejected
 from soma_cli.core.memory import Entry, Outcome
@@ -14,7 +13,6 @@ from soma_cli.core.ports import Applied, Batch, CanonicalTables, EntryRun, Event
 from soma_cli.core.record import EVENTS_TOPIC, Record
 from soma_cli.core.workers.names import KV
 from soma_cli.core.workers.projection import PoisonStorm, Tally
-from soma_cli.core.workers.source import PollNext
 
 logger = logging.getLogger("soma")
 
@@ -80,18 +78,12 @@ class KvWriter:
         self._rejects_before = rejects_before
         self._buries = bury
         self._written_through = written_through
-        self._poll_next: PollNext | None = None
-        self._ready: dict[int, tuple[Run, EntryRun]] = {}
-
-    def overlap(self, poll_next: PollNext) -> None:
-        """Poll and judge the next batch while the store writes the one in hand."""
-        self._poll_next = poll_next
 
     def positions(self) -> dict[int, int]:
         return self._tables.positions(self._topic_id)
 
     def process(self, runs: Sequence[Run]) -> Tally:
-        entry_runs = [self._judged(run) for run in runs]
+        entry_runs = [judged(self._log, run) for run in runs]
         storms = [storm for run in entry_runs if (storm := self._storm(run)) is not None]
         if not storms:
             return self._apply(entry_runs)
@@ -99,19 +91,6 @@ class KvWriter:
         before = [_up_to(run, stops[run.partition]) if run.partition in stops else run for run in entry_runs]
         done = self._apply(before)
         raise _poison_storm(self.name, storms[0], self._max_rejects, done, {run.partition: run.end for run in before})
-
-    def _judged(self, run: Run) -> EntryRun:
-        ready = self._ready.get(run.partition)
-        if ready is None or ready[0] is not run:
-            return judged(self._log, run)
-        del self._ready[run.partition]
-        return ready[1]
-
-    def _judge_next(self) -> None:
-        """What can't be judged now, because the log is away, is met again when it is its turn."""
-        with suppress(ServiceUnavailable):
-            for run in self._poll_next() if self._poll_next is not None else ():
-                self._ready[run.partition] = run, judged(self._log, run)
 
     def _storm(self, run: EntryRun) -> Entry | None:
         """The reject that is one too many in a row of this partition."""
@@ -132,7 +111,7 @@ class KvWriter:
     def _apply(self, runs: list[EntryRun]) -> Tally:
         self._bury([entry for run in runs for entry in run.entries if entry.rejection is not None])
         try:
-            applied = self._tables.apply(Batch(self._topic_id, runs), self._judge_next)
+            applied = self._tables.apply(Batch(self._topic_id, runs))
         except ValueRefused as error:
             return self._isolate(runs, error)
         if self._written_through is not None:

@@ -12,17 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
-from typing import TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Literal, TypeVar
 
 from soma_cli.core.errors import LogReplaced, ServiceUnavailable
 from soma_cli.core.eventing.audit import maybe_compacted_end, runs_of
 from soma_cli.core.instants import MICROSECONDS, now_us
-from soma_cli.core.ports import EventLog, Fenced, PositionMismatch, Run
+from soma_cli.core.ports import Assigned, Consumer, EventLog, Fenced, PositionMismatch, Revoked, Run
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import ConsumeResult
 from soma_cli.core.settings import WorkerSettings
-from soma_cli.core.workers.ahead import Ahead
 from soma_cli.core.workers.catch_up import check_in_range
 from soma_cli.core.workers.compacted import warn_of_unaudited
 from soma_cli.core.workers.lag import LagTeller
@@ -30,8 +29,6 @@ from soma_cli.core.workers.membership import KeptAlive
 from soma_cli.core.workers.observation import UNOBSERVED, Observer
 from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally, ends_of_runs
 from soma_cli.core.workers.rate import Rate, pause_s
-from soma_cli.core.workers.source import Limits, Source
-from soma_cli.core.workers.status import State, Status
 
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
@@ -41,6 +38,42 @@ WORTH_TELLING_S = 1.0
 _LEADER_POLL_S = 0.01
 
 T = TypeVar("T")
+State = Literal["starting", "standby", "running", "idle", "waiting", "retrying", "stopped"]
+
+
+@dataclass(slots=True)
+class Status:
+    """What a worker does now. `detail` says what it waits for, or why it tries again."""
+
+    worker: str
+    state: State = "starting"
+    detail: str = ""
+    tally: Tally = field(default_factory=Tally)
+    positions: dict[int, int] = field(default_factory=dict)
+    rate_per_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop by itself: at the end that the topic had at the start, after so many records, or never.
+
+    `start` re-reads each partition from an earlier offset than its stored position.
+    """
+
+    until_end: bool = False
+    max_events: int | None = None
+    start: dict[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a worker reads. `consumer` joins the group; `copies`: what is published carries the offsets with it, and the
+    group's offsets are the stored position. `ended` is told when nothing more will be processed."""
+
+    topic: str
+    consumer: Callable[[Assigned, Revoked], Consumer]
+    copies: bool = False
+    ended: Callable[[], None] = lambda: None
 
 
 class Worker:
@@ -72,10 +105,6 @@ class Worker:
         self._rate = Rate()
         self._leader: Worker | None = None
         self._gave_up = False
-        self._ahead = Ahead()
-        self._in_hand = 0
-        if source.overlap is not None:
-            source.overlap(self._poll_next)
         self._unchecked: set[int] = set()
         self._topic_id = log.topic_id(source.topic)
 
@@ -217,33 +246,11 @@ class Worker:
                 self._unchecked.add(partition)
 
     def _poll(self) -> list[Run]:
-        ready = [run for run in self._ahead.take() if self._is_next(run)]
-        return ready or self._polled(self._most(), _POLL_S)
-
-    def _is_next(self, run: Run) -> bool:
-        """Not where the partition went to another member, or is read on from elsewhere since it was polled; where it is
-        this member's, the consumer then goes back to what is next."""
-        at = self.status.positions.get(run.partition)
-        if at is not None and at != run.start:
-            self._seek(run.partition, at)
-        return at == run.start
-
-    def _poll_next(self) -> Sequence[Run]:
-        """Called while the batch in hand is written. Where that is not full, the next one had better grow meanwhile."""
-        most = self._most(self._in_hand)
-        if self._in_hand < self._settings.batch_size or most <= 0:
-            return ()
-        return self._ahead.fill(lambda: self._polled(most, 0.0))
-
-    def _polled(self, most: int, timeout_s: float) -> list[Run]:
+        limit = self._settings.batch_size
+        if self._limits.max_events is not None:
+            limit = min(limit, self._limits.max_events - self.status.tally.read)
         with self._alive.polling():
-            return self._consumer.poll(most, timeout_s)
-
-    def _most(self, in_hand: int = 0) -> int:
-        """How many records the next batch may have."""
-        if self._limits.max_events is None:
-            return self._settings.batch_size
-        return min(self._settings.batch_size, self._limits.max_events - self.status.tally.read - in_hand)
+            return self._consumer.poll(limit, _POLL_S)
 
     def _rest(self) -> None:
         self._rate.add(0)
@@ -287,7 +294,6 @@ class Worker:
         if not self._may_pass(runs) or self._passed_elsewhere(runs):
             return
         began = time.monotonic()
-        self._in_hand = sum(len(run.records) for run in runs)
         try:
             tally = self._retrying(lambda: self._projection.process(runs))
         except PositionMismatch as mismatch:

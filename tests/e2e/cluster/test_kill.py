@@ -22,7 +22,6 @@ WORKERS = ("kv", "kv", "vector", "audit", "latest")
 
 def test_workers_killed_at_random_moments_end_with_the_fold_of_the_topic(cluster: Cluster) -> None:
     rng = random.Random(SEED)
-    cluster.choose(worker__batch_size=100)  # so that full batches are common, and the next is polled ahead
     kills: Counter[str] = Counter()
     with cluster.library() as system:
         running = [cluster.consume(name) for name in WORKERS]

@@ -23,7 +23,6 @@ MOST = 4
 def test_kv_workers_that_come_and_go_end_with_the_fold_of_the_topic(cluster: Cluster, named: bool) -> None:
     rng, seed = random.Random(20260202 + named), 20260202
     places: dict[int, Running] = {}
-    cluster.choose(worker__batch_size=100)  # so that full batches are common, and the next is polled ahead
     done: Counter[str] = Counter()
 
     def come(place: int) -> None:

@@ -25,7 +25,7 @@ from soma_cli.core.adapters.memory_store.store_rules import log_replaced
 from soma_cli.core.errors import SomaError
 from soma_cli.core.event import is_canonical_uuid, version_of
 from soma_cli.core.memory import EventKey, MemoryState, Outcome
-from soma_cli.core.ports import Access, Applied, Batch, JournalEntry, Meanwhile, Provisioned
+from soma_cli.core.ports import Access, Applied, Batch, JournalEntry, Provisioned
 from soma_cli.core.record import Position
 from soma_cli.core.results import Finding
 from soma_cli.core.settings import StoreSettings
@@ -84,9 +84,9 @@ class PostgresMemoryStore:
     def positions(self, topic_id: str) -> dict[int, int]:
         return dict(self._rows("positions", (topic_id,)))
 
-    def apply(self, batch: Batch, meanwhile: Meanwhile | None = None) -> Applied:
+    def apply(self, batch: Batch) -> Applied:
         with self._session() as session:
-            return self._live.apply(session, batch, meanwhile)
+            return self._live.apply(session, batch)
 
     def states(self, ids: Collection[str]) -> dict[str, MemoryState]:
         return {row[0]: state_of(row) for row in self._rows("states", (ids_array(ids),))}

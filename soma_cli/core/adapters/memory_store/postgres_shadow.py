@@ -22,7 +22,7 @@ from soma_cli.core.adapters.memory_store.store_rules import folded
 from soma_cli.core.errors import ServiceUnavailable
 from soma_cli.core.event import version_of
 from soma_cli.core.memory import MemoryState
-from soma_cli.core.ports import Applied, Batch, Difference, Meanwhile
+from soma_cli.core.ports import Applied, Batch, Difference
 
 _TABLES = ("positions", "memories", "memory_events")
 _NEEDED_AT_ONCE = ("positions_pkey", "memories_pkey", "memory_events_first")
@@ -60,9 +60,9 @@ class PostgresStoreShadow:
         with translated(self._where):
             return self._made.positions(self._session, topic_id)
 
-    def apply(self, batch: Batch, meanwhile: Meanwhile | None = None) -> Applied:
+    def apply(self, batch: Batch) -> Applied:
         with translated(self._where):
-            return self._made.apply(self._session, batch, meanwhile)
+            return self._made.apply(self._session, batch)
 
     def compare(self, catch_up: CatchUp) -> Difference:
         """Rows, journal and position of the live tables change together, so one snapshot of them is as good as

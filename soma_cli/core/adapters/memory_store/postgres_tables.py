@@ -26,7 +26,7 @@ from soma_cli.core.adapters.memory_store.store_rules import log_replaced, not_pa
 from soma_cli.core.adapters.named_queries import named_queries
 from soma_cli.core.instants import now_us
 from soma_cli.core.memory import Decision, Entry, EventKey, MemoryState, Outcome, decide
-from soma_cli.core.ports import Applied, Batch, EntryRun, Meanwhile, PositionMismatch
+from soma_cli.core.ports import Applied, Batch, EntryRun, PositionMismatch
 
 SQL = Path(__file__).parent / "sql" / "postgres"
 
@@ -64,7 +64,7 @@ class Tables:
         rows = session.execute(self["states"], (ids_array(ids),), binary=True)
         return {row[0]: state_of(row) for row in rows}
 
-    def apply(self, session: Session, batch: Batch, meanwhile: Meanwhile | None = None) -> Applied:
+    def apply(self, session: Session, batch: Batch) -> Applied:
         entries = [entry for run in batch.runs for entry in run.entries]
         with session.pipeline() as pipeline, session.transaction():
             known, journal = self._known(session, pipeline, batch, entries)
@@ -79,7 +79,7 @@ class Tables:
                 left = [decision.entry for decision in decisions]
                 journal = [*journal_keys(left), *journal_entries(left)]
             moved = [run for run in runs if run.end > run.start]
-            self._write(session, pipeline, batch.topic_id, moved, decisions, journal, meanwhile)
+            self._write(session, pipeline, batch.topic_id, moved, decisions, journal)
         return Applied(decisions, redelivered, known.positions | {run.partition: run.end for run in runs if run.end})
 
     def _known(
@@ -115,7 +115,6 @@ class Tables:
         runs: Sequence[EntryRun],
         decisions: Sequence[Decision],
         journal: Sequence[Array],
-        meanwhile: Meanwhile | None,
     ) -> None:
         """One statement, and a sync right behind it: the server ends by itself what it has received, and a worker that
         is stopped meanwhile holds the positions no longer than a transaction may stand still.
@@ -136,7 +135,7 @@ class Tables:
         )
         states, outcomes = state_columns(newest.values()), journal_outcomes(decisions)
         written = session.execute(self["write"], (*states, Instant(now_us()), *journal, *outcomes, *moves, topic_id))
-        pipeline.sync() if meanwhile is None else session.sync(pipeline, meanwhile)
+        pipeline.sync()
         moved = {row[0] for row in written}
         for run in runs:
             if run.partition not in moved:

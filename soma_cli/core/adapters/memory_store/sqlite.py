@@ -27,7 +27,7 @@ from soma_cli.core.adapters.sqlite_health import database_health, is_held
 from soma_cli.core.event import version_of
 from soma_cli.core.instants import now_us
 from soma_cli.core.memory import EventKey, MemoryState, Outcome
-from soma_cli.core.ports import Access, Applied, Batch, JournalEntry, Meanwhile, Provisioned
+from soma_cli.core.ports import Access, Applied, Batch, JournalEntry, Provisioned
 from soma_cli.core.record import Position
 from soma_cli.core.results import Finding
 
@@ -79,7 +79,7 @@ class SqliteMemoryStore:
         with self._database.reading() as connection:
             return self._live.positions(connection, topic_id)
 
-    def apply(self, batch: Batch, meanwhile: Meanwhile | None = None) -> Applied:
+    def apply(self, batch: Batch) -> Applied:
         with self._database.writing() as connection:
             return self._live.apply(connection, batch)
 

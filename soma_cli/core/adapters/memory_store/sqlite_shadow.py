@@ -21,7 +21,7 @@ from soma_cli.core.adapters.memory_store.store_rules import folded
 from soma_cli.core.adapters.sqlite import Database
 from soma_cli.core.errors import ServiceUnavailable
 from soma_cli.core.event import version_of
-from soma_cli.core.ports import Applied, Batch, Difference, Meanwhile
+from soma_cli.core.ports import Applied, Batch, Difference
 
 _TABLES = ("positions", "memories", "memory_events")
 _EXAMPLES = 10
@@ -51,7 +51,7 @@ class SqliteStoreShadow:
         with self._database.reading() as connection:
             return self._made.positions(connection, topic_id)
 
-    def apply(self, batch: Batch, meanwhile: Meanwhile | None = None) -> Applied:
+    def apply(self, batch: Batch) -> Applied:
         with self._database.writing() as connection:
             return self._made.apply(connection, batch)
 
