@@ -21,7 +21,7 @@ from soma_cli.core.settings import Settings, WorkerSettings
 from soma_cli.core.system import MemorySystem
 from soma_cli.core.workers.kv_writer import KvWriter, judge
 
-BATCH = WorkerSettings().batch_size
+BATCH = WorkerSettings().kv_batch_size
 _REBUILD_BATCH = 2000
 
 

@@ -276,7 +276,9 @@ class Administration:
         from soma_cli.core.operations.workers import make_worker
 
         settings = self._settings
-        pace = settings.worker if batch_size is None else replace(settings.worker, batch_size=batch_size)
+        pace = settings.worker
+        if batch_size is not None:
+            pace = replace(pace, batch_size=batch_size, kv_batch_size=batch_size)
         return make_worker(
             replace(settings, worker=pace),
             self._adapters,

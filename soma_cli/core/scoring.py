@@ -26,7 +26,8 @@ HOUR_US = 3_600_000_000
 LAST_INSTANT_US = 253_402_300_800_000_000 - 1
 DEFAULT_THRESHOLD = 2.0
 
-# Products of two ordinary floats have up to about 110 digits: ties with the threshold stay exact ties.
+# Products of two ordinary floats have up to about 110 digits: ties with the threshold stay exact ties. What is less, as
+# what the logistic function lacks to 1 from some 277 reads on, is nothing.
 _EXACT = Context(prec=120)
 # From here on the logistic function is 1 to more digits than either arithmetic keeps.
 _SATURATED = 1000

@@ -325,6 +325,9 @@ class LimitSettings:
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
     batch_size: int = field(default=500, metadata=about("Most records that a worker takes at once.", minimum=1))
+    kv_batch_size: int = field(
+        default=1000, metadata=about("The same for kv, which applies them in one transaction.", minimum=1)
+    )
     poll_interval_s: float = field(default=0.05, metadata=about("Seconds between two looks at an idle log.", above=0))
     max_rejects_in_a_row: int = field(
         default=50,

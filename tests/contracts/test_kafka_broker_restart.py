@@ -18,7 +18,8 @@ from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, NewRecord
 from soma_cli.core.settings import LogSettings, WorkerSettings
 from soma_cli.core.workers.audit_writer import AuditWriter
 from soma_cli.core.workers.copying import CopySource
-from soma_cli.core.workers.loop import Source, Status, Worker
+from soma_cli.core.workers.loop import Status, Worker
+from soma_cli.core.workers.source import Source
 from tests.contracts.events import everything
 from tests.services import KafkaCluster
 from tests.services.ports import free_port, give_back

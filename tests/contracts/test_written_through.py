@@ -17,6 +17,8 @@ from tests.contracts.adapters import sqlite_store
 from tests.contracts.events import TOPIC_ID, batch, record, uid
 from tests.services import new_topic_prefix
 
+BATCH = 20
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[MemoryStore]:
@@ -47,7 +49,7 @@ def cached(cache: RedisCache, *memories: int) -> dict[str, MemoryState]:
 
 
 def test_what_was_applied_is_in_the_cache_after_the_wait(store: MemoryStore, cache: RedisCache) -> None:
-    through = WrittenThrough(store, cache, TOPIC_ID)
+    through = WrittenThrough(store, cache, TOPIC_ID, BATCH)
     for start in (0, 10, 20):
         apply(store, through, *((start + number, start + number) for number in range(10)))
     through.wait()
@@ -55,20 +57,29 @@ def test_what_was_applied_is_in_the_cache_after_the_wait(store: MemoryStore, cac
 
 
 def test_the_last_batch_of_a_worker_that_died_is_put_by_the_next(store: MemoryStore, cache: RedisCache) -> None:
-    first = WrittenThrough(store, cache, TOPIC_ID)
+    first = WrittenThrough(store, cache, TOPIC_ID, BATCH)
     apply(store, first, (0, 1))
     first.wait()
     apply(store, None, (1, 1), (2, 2))  # committed, and then it died
     assert cached(cache, 1)[uid(1)].version == 0
-    second = WrittenThrough(store, cache, TOPIC_ID)
+    second = WrittenThrough(store, cache, TOPIC_ID, BATCH)
     apply(store, second, (3, 3))
     second.wait()
     assert {id: state.version for id, state in cached(cache, 1, 2, 3).items()} == {uid(1): 1, uid(2): 2, uid(3): 3}
 
 
+def test_two_batches_of_a_worker_that_died_are_put_by_the_next(store: MemoryStore, cache: RedisCache) -> None:
+    """One was on its way to the cache, the other was just committed."""
+    apply(store, None, *((number, number) for number in range(2 * BATCH)))
+    through = WrittenThrough(store, cache, TOPIC_ID, BATCH)
+    apply(store, through, (2 * BATCH, 2 * BATCH))
+    through.wait()
+    assert len(cached(cache, *range(2 * BATCH + 1))) == 2 * BATCH + 1
+
+
 def test_what_is_redelivered_is_put_as_it_is_now(store: MemoryStore, cache: RedisCache) -> None:
     apply(store, None, (0, 1), (1, 1))
-    through = WrittenThrough(store, cache, TOPIC_ID)
+    through = WrittenThrough(store, cache, TOPIC_ID, BATCH)
     assert apply(store, through, (0, 1)).redelivered == 1
     through.wait()
     assert cached(cache, 1)[uid(1)].version == 1
@@ -76,6 +87,6 @@ def test_what_is_redelivered_is_put_as_it_is_now(store: MemoryStore, cache: Redi
 
 def test_a_cache_that_is_away_is_left_out(store: MemoryStore) -> None:
     away = RedisCache(CacheSettings("redis", "redis://127.0.0.1:9/0", timeout_s=0.2))
-    through = WrittenThrough(store, away, TOPIC_ID)
+    through = WrittenThrough(store, away, TOPIC_ID, BATCH)
     assert len(apply(store, through, (0, 1)).decisions) == 1
     through.wait()

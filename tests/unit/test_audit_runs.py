@@ -7,12 +7,14 @@ from typing import cast
 
 import pytest
 
+from soma_cli.core.eventing import audit
 from soma_cli.core.eventing.audit import audit_gap, audit_record, runs_of, source_of, unaudited
 from soma_cli.core.ports import Bounds, Consumer, EventLog, Run
 from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, Record
 from soma_cli.core.settings import WorkerSettings
-from soma_cli.core.workers.loop import Source, Worker
+from soma_cli.core.workers.loop import Worker
 from soma_cli.core.workers.projection import Tally
+from soma_cli.core.workers.source import Source
 
 
 class AgeingLog:
@@ -68,6 +70,12 @@ def test_what_is_young_is_read_from_the_log_itself() -> None:
     log = AgeingLog()
     log.audit.clear()
     assert [len(run.records) for run in runs_of(cast(EventLog, log), 0, 3, 10, limit=4)] == [4, 3]
+
+
+def test_of_large_records_there_are_fewer_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_RUN_BYTES", 3)
+    runs = list(runs_of(cast(EventLog, AgeingLog()), 0, 0, 10, limit=4))
+    assert [(run.start, run.end, len(run.records)) for run in runs] == [(0, 3, 3), (3, 6, 3), (6, 9, 3), (9, 10, 1)]
 
 
 def test_an_empty_audit_lacks_also_what_compaction_took_whole() -> None:

@@ -19,10 +19,11 @@ from soma_cli.core.ports import Assigned, Consumer, PositionMismatch, Revoked, R
 from soma_cli.core.record import EVENTS_TOPIC, NewRecord
 from soma_cli.core.settings import WorkerSettings
 from soma_cli.core.workers import lag, loop
-from soma_cli.core.workers.loop import Limits, Source, Status, Worker
+from soma_cli.core.workers.loop import Status, Worker
 from soma_cli.core.workers.observation import NoObserver
 from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally
 from soma_cli.core.workers.rate import Rate
+from soma_cli.core.workers.source import Limits, Source
 from soma_cli.core.workers.together import run_together
 
 SETTINGS = WorkerSettings(batch_size=4, poll_interval_s=0.005, backoff_initial_s=0.01, backoff_max_s=0.02)

@@ -26,7 +26,7 @@ from soma_cli.core.system import MemorySystem
 from soma_cli.core.workers.kv_writer import judge
 from soma_cli.core.workers.loop import Status
 
-BATCH = WorkerSettings().batch_size
+BATCH = WorkerSettings().kv_batch_size
 _ONE_BY_ONE = 500
 
 

@@ -18,6 +18,7 @@ from soma_cli.core.record import AUDIT_TOPIC, EVENTS_TOPIC, NewRecord, Record, h
 
 _OFFSET, _TOPIC_ID, _APPENDED_AT = "soma-source-offset", "soma-source-topic-id", "soma-source-appended-at"
 _OURS = frozenset((_OFFSET, _TOPIC_ID, _APPENDED_AT))
+_RUN_BYTES = 32 << 20
 _LOOK_BACK = 64
 """Offsets before the end in which the newest record is looked for first; the markers of transactions are no records."""
 
@@ -130,13 +131,16 @@ def _audit_runs(log: EventLog, partition: int, start: int, end: int, limit: int)
 
 
 def _joined(records: Iterable[Record], partition: int, start: int, end: int, limit: int) -> Iterator[Run]:
-    """Runs that cover [start, end) without a gap between them."""
+    """Runs that cover [start, end) without a gap between them. Of large records there are fewer in one: a statement
+    that writes a run must not grow beyond what a server takes."""
     batch: list[Record] = []
+    size = 0
     for record in records:
-        if len(batch) >= limit:
+        if len(batch) >= limit or size >= _RUN_BYTES:
             yield Run(partition, start, batch[-1].offset + 1, batch)
-            start, batch = batch[-1].offset + 1, []
+            start, batch, size = batch[-1].offset + 1, [], 0
         batch.append(record)
+        size += len(record.value or b"")
     if start < end:
         yield Run(partition, start, end, batch)
 

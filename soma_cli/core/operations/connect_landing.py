@@ -10,7 +10,7 @@ from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.settings import Settings
 from soma_cli.core.workers.kv_writer import JudgedRecords, judged
 from soma_cli.core.workers.landing_consumer import LandingConsumer, Pace
-from soma_cli.core.workers.loop import Source
+from soma_cli.core.workers.source import Source
 
 
 def sink_group(settings: Settings) -> str:

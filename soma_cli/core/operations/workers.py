@@ -22,11 +22,12 @@ from soma_cli.core.workers.audit_writer import AuditWriter
 from soma_cli.core.workers.copying import CopySource
 from soma_cli.core.workers.embedder import RequestEmbedder
 from soma_cli.core.workers.latest_publisher import LatestPublisher
-from soma_cli.core.workers.loop import Limits, Source, Status, Worker
+from soma_cli.core.workers.loop import Status, Worker
 from soma_cli.core.workers.names import AUDIT, EMBED, KV, LANDING, LATEST, RESPONSES, VECTOR
 from soma_cli.core.workers.observation import UNOBSERVED, Observer
 from soma_cli.core.workers.projection import Projection
 from soma_cli.core.workers.response_indexer import ResponseIndexer
+from soma_cli.core.workers.source import Limits, Source
 from soma_cli.core.workers.written_through import WrittenThrough
 
 WORKERS = (KV, VECTOR, AUDIT, LATEST, EMBED, LANDING)
@@ -88,7 +89,10 @@ def make_worker(
     alive = partial((observer or UNOBSERVED).turn, name)
     projection, source = _made(settings, roles, name, max_rejects, alive)
     limits = Limits(until_end, max_events, _start_offsets(roles.log, projection, source, start))
-    return Worker(roles.log, projection, source, settings.worker, limits, report, observer)
+    pace = settings.worker
+    if name == KV:
+        pace = replace(pace, batch_size=pace.kv_batch_size)
+    return Worker(roles.log, projection, source, pace, limits, report, observer)
 
 
 def _made(
@@ -97,16 +101,12 @@ def _made(
     log, group = roles.log, group_name(settings, name)
     match name:
         case "kv":
-            through = None
-            if roles.cache is not None:
-                through = WrittenThrough(roles.store, roles.cache, log.topic_id(EVENTS_TOPIC))
+            through = _through(settings, roles)
             projection: Projection = projections.kv_writer(settings, log, roles.store, max_rejects, through)
             reading = _reading(log, group, EVENTS_TOPIC)
             return projection, reading if through is None else replace(reading, ended=through.wait)
         case "landing":
-            through = None
-            if roles.cache is not None:
-                through = WrittenThrough(roles.store, roles.cache, log.topic_id(EVENTS_TOPIC))
+            through = _through(settings, roles)
             landing = projections.kv_writer(settings, log, roles.store, max_rejects, through)
             landing.name = LANDING
             reading = landing_source(settings, log, roles.landing)
@@ -138,6 +138,13 @@ def _made(
             responses = ResponseIndexer(log, roles.store, roles.index, topic_id, indexer.point, positions)
             return responses, _reading(log, group, RESPONSES_TOPIC)
     raise UsageError(f"{name!r} is not a worker", hint=f"the workers are: {', '.join(WORKERS)}")
+
+
+def _through(settings: Settings, roles: Roles) -> WrittenThrough | None:
+    if roles.cache is None:
+        return None
+    batch_size = max(settings.worker.batch_size, settings.worker.kv_batch_size)
+    return WrittenThrough(roles.store, roles.cache, roles.log.topic_id(EVENTS_TOPIC), batch_size)
 
 
 def _embed(settings: Settings, roles: Roles, group: str, alive: Callable[[], None]) -> RequestEmbedder:

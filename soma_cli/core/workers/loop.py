@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 from soma_cli.core.errors import LogReplaced, ServiceUnavailable
 from soma_cli.core.eventing.audit import maybe_compacted_end, runs_of
 from soma_cli.core.instants import MICROSECONDS, now_us
-from soma_cli.core.ports import Assigned, Consumer, EventLog, Fenced, PositionMismatch, Revoked, Run
+from soma_cli.core.ports import EventLog, Fenced, PositionMismatch, Run
 from soma_cli.core.record import EVENTS_TOPIC
 from soma_cli.core.results import ConsumeResult
 from soma_cli.core.settings import WorkerSettings
@@ -29,6 +29,7 @@ from soma_cli.core.workers.membership import KeptAlive
 from soma_cli.core.workers.observation import UNOBSERVED, Observer
 from soma_cli.core.workers.projection import Behind, PoisonStorm, Projection, Tally, ends_of_runs
 from soma_cli.core.workers.rate import Rate, pause_s
+from soma_cli.core.workers.source import Limits, Source
 
 _POLL_S = 0.5
 _COMMIT_EVERY_S = 1.0
@@ -51,29 +52,6 @@ class Status:
     tally: Tally = field(default_factory=Tally)
     positions: dict[int, int] = field(default_factory=dict)
     rate_per_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When to stop by itself: at the end that the topic had at the start, after so many records, or never.
-
-    `start` re-reads each partition from an earlier offset than its stored position.
-    """
-
-    until_end: bool = False
-    max_events: int | None = None
-    start: dict[int, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What a worker reads. `consumer` joins the group; `copies`: what is published carries the offsets with it, and the
-    group's offsets are the stored position. `ended` is told when nothing more will be processed."""
-
-    topic: str
-    consumer: Callable[[Assigned, Revoked], Consumer]
-    copies: bool = False
-    ended: Callable[[], None] = lambda: None
 
 
 class Worker:
@@ -104,7 +82,7 @@ class Worker:
         self._looked_back_at = time.monotonic()
         self._rate = Rate()
         self._leader: Worker | None = None
-        self._gave_up = False
+        self._log_is_away = False
         self._unchecked: set[int] = set()
         self._topic_id = log.topic_id(source.topic)
 
@@ -121,7 +99,7 @@ class Worker:
         try:
             while not self.stop.is_set() and not self._is_done(ends):
                 self._turn()
-            if not self._gave_up:  # where a server is away, the group's copy of the positions is not worth the wait
+            if not self._log_is_away:  # the group's copy of the positions is not worth waiting for it once more
                 self._commit()
         finally:
             self._leave()
@@ -213,6 +191,7 @@ class Worker:
         self._observer.turn(self.status.worker)
         polled = self._retrying(self._poll)
         if polled is None:
+            self._log_is_away = True
             return
         self._forget(frozenset(self.status.positions) - self._consumer.assigned())
         for run in polled:  # what a copier goes on with from the group's own offset was not asked of `_start`
@@ -381,7 +360,6 @@ class Worker:
                 self._say("retrying", f"{fault.message}; next try in {pause:.1f} s")
                 self._lag.tell(dict(self.status.positions))
             if self.stop.wait(pause):
-                self._gave_up = True
                 return None
 
     def _commit(self) -> None:

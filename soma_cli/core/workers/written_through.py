@@ -13,9 +13,9 @@ from soma_cli.core.record import EVENTS_TOPIC, Position
 
 logger = logging.getLogger("soma")
 
-_LOOK_BACK = 500
-"""Positions before a partition's first batch whose states are put again, because whoever had it may have died between
-the commit and the cache. As many as a batch has."""
+_BATCHES = 2
+"""Before a partition's first batch, whose states are put again, because whoever had it may have died between the commit
+and the cache: with one batch on its way there, and the next one committed."""
 
 
 class WrittenThrough:
@@ -25,10 +25,11 @@ class WrittenThrough:
     ever on its way, so a cache that is slow slows kv down rather than falling behind. Used by one thread.
     """
 
-    def __init__(self, store: MemoryStore, cache: Cache, topic_id: str) -> None:
+    def __init__(self, store: MemoryStore, cache: Cache, topic_id: str, batch_size: int) -> None:
         self._store = store
         self._cache = cache
         self._topic_id = topic_id
+        self._look_back = _BATCHES * batch_size
         self._passed: dict[int, int] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writes through")
         self._pending: Future[None] | None = None
@@ -62,11 +63,11 @@ class WrittenThrough:
         return {entry.event.id for run in runs for entry in run.entries if entry.event is not None}
 
     def _of_others(self, runs: Sequence[EntryRun]) -> set[str]:
-        """The memories of the last batch before a run that does not go on where this process was."""
+        """The memories of the last batches before a run that does not go on where this process was."""
         ids: set[str] = set()
         for run in runs:
             if self._passed.get(run.partition) != run.start:
-                offsets = range(max(0, run.start - _LOOK_BACK), run.start)
+                offsets = range(max(0, run.start - self._look_back), run.start)
                 positions = [Position(EVENTS_TOPIC, run.partition, offset) for offset in offsets]
                 journal = self._store.journal_at(self._topic_id, positions).values() if positions else ()
                 ids |= {entry.id for entry in journal if entry.id is not None}

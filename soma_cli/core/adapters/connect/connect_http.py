@@ -115,12 +115,13 @@ class ConnectHttp:
     def _look(self, path: str) -> Any:
         """The answer. While Connect gives its work out anew, which mostly takes moments, it answers nothing; it is
         asked again for as long as one answer may take."""
-        deadline = time.monotonic() + self._timeout_s
+        within_s, deadline = self._timeout_s, time.monotonic() + self._timeout_s
         while True:
             try:
-                return self._ask("GET", path)
+                return self._ask("GET", path, within_s=within_s)
             except ServiceUnavailable as error:
-                if error.code != "connect_busy" or time.monotonic() >= deadline:
+                within_s = deadline - time.monotonic() - _LOOK_EVERY_S
+                if error.code != "connect_busy" or within_s <= 0:
                     raise
             time.sleep(_LOOK_EVERY_S)
 
@@ -139,13 +140,13 @@ class ConnectHttp:
                     raise
             time.sleep(_LOOK_EVERY_S)
 
-    def _ask(self, method: str, path: str, body: object = None) -> Any:
+    def _ask(self, method: str, path: str, body: object = None, within_s: float | None = None) -> Any:
         """The answer's JSON, None where it is empty."""
         import httpx
 
         content = None if body is None else orjson.dumps(body)
         try:
-            answer = answer_of(self._open(), method, self._url + path, content, self._timeout_s)
+            answer = answer_of(self._open(), method, self._url + path, content, within_s or self._timeout_s)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise self._errors.unusable(error) from error
         except Unwelcome as error:

@@ -56,6 +56,7 @@ class KafkaAdmin:
             return made
 
     def _connected(self) -> AdminClient:
+        """With the lock: another thread would ask a client that does not know the brokers yet."""
         configuration, name = self.client.configuration(self.trouble), self.client.on_broker(EVENTS_TOPIC)
         made = self.client.made(lambda: AdminClient(configuration))
         self.client.reach(

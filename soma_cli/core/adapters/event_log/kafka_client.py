@@ -257,11 +257,11 @@ def too_large(what: str) -> ValueRefused:
     )
 
 
-def why_it_ended(producer: Producer) -> KafkaError | None:
+def why_it_ended(producer: Producer, known: Callable[[], bool] = lambda: False) -> KafkaError | None:
     """A producer that can't go on refuses records with `_FATAL`. The cause comes once, out of `poll`, maybe a moment
-    later; None where another call has had it."""
+    later; None where another call has had it, or it is `known`, which another thread may see to meanwhile."""
     deadline = time.monotonic() + _FATAL_WITHIN_S
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not known():
         try:
             producer.poll(0.01)
         except KafkaException as error:

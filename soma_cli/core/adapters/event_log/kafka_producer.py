@@ -121,8 +121,9 @@ class _Live:
 
     def refuses(self, error: KafkaError) -> None:
         """It took no record, and `error` was all it said."""
-        if error.code() == KafkaError._FATAL and self.fatal is None:
-            self.fatal = why_it_ended(self.producer) or error
+        if error.code() == KafkaError._FATAL:
+            cause = why_it_ended(self.producer, lambda: self.fatal is not None)
+            self.fatal = cause or self.fatal or error
 
 
 class KafkaAppender:
