@@ -132,10 +132,16 @@ class Terminal:
     def press(self, key: bytes) -> None:
         os.write(self._screen, key)
 
-    def end(self) -> int:
-        """The exit code."""
-        while self._read():
-            pass
+    def end(self, pressing: bytes = b"") -> int:
+        """The exit code. What nothing comes of is pressed again, as a person would: a signal that comes just before
+        Python waits for a line is seen after the next key only."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            while pressing and not select.select([self._screen], [], [], _PRESS_AGAIN_S)[0]:
+                assert time.monotonic() < deadline, self.shown
+                self.press(pressing)
+            if not self._read():
+                break
         os.close(self._screen)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
@@ -150,13 +156,16 @@ class Terminal:
         return bool(block)
 
 
+_PRESS_AGAIN_S = 2.0
+
+
 @pytest.mark.parametrize("key", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
 def test_a_key_that_ends_the_question_ends_the_command(soma: Soma, key: bytes) -> None:
     id = soma.json("store", "--text", "hi")["id"]
     terminal = Terminal(soma, "prune", "--threshold=-100", "--execute")
     terminal.until("Go ahead?")
     terminal.press(key)
-    assert terminal.end() == 130
+    assert terminal.end(pressing=key) == 130
     assert "Traceback" not in terminal.shown
     assert "interrupted" in terminal.shown
     assert soma.run("get", id).returncode == 0
