@@ -31,5 +31,6 @@ step "Same history, same versions, and the workers are at it"
 soma history "$id" -o jsonl | diff "$scratch/before" - || fail "the history differs"
 eventually caught_up
 exits 0 soma store --text "after the rebuild" --namespace drill --wait all -q
+eventually caught_up
 exits 0 soma lag --threshold 0
 exits 0 soma doctor

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from soma_cli.core.adapters.event_log import kafka_group_offsets
 from soma_cli.core.ports import MemoryStore
 from soma_cli.core.record import EVENTS_TOPIC
 from tests.contracts.adapters import STORES
@@ -16,6 +17,12 @@ from tests.contracts.events import TOPIC_ID
 def place(tmp_path: Path) -> Path:
     """Where the log or store of this test lies."""
     return tmp_path / "place"
+
+
+@pytest.fixture(autouse=True)
+def stable_offsets_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker tries again after a second; many tests ask once."""
+    monkeypatch.setattr(kafka_group_offsets, "_STABLE_S", 5.0)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +54,7 @@ def guarded() -> Iterator[KafkaCluster]:
         log.append([new_record(1, number) for number in range(3)])
         log.close()
         grant(cluster)
+        until(lambda: may_read(cluster))  # the controller has taken the rights; the broker hears of them a moment later
         yield cluster
 
 
@@ -70,6 +71,12 @@ def grant(cluster: KafkaCluster) -> None:
     )
     for future in made.values():
         future.result(20)
+
+
+def may_read(cluster: KafkaCluster) -> bool:
+    with suppress(ConfigurationError), closing(KafkaEventLog(settings_of(cluster, "worker"))) as log:
+        return bool(log.bounds(EVENTS_TOPIC))
+    return False
 
 
 def settings_of(cluster: KafkaCluster, user: str, timeout_s: float = 8.0) -> LogSettings:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -74,6 +75,13 @@ def settings_of(cluster: KafkaCluster, prefix: str) -> LogSettings:
     return LogSettings("kafka", cluster.address, 2, 1, prefix, timeout_s=3, session_timeout_s=6)
 
 
+def provision(log: KafkaEventLog) -> None:
+    """A broker that has just been started takes its time."""
+    patient = KafkaEventLog(replace(log._settings, timeout_s=30))
+    patient.provision()
+    patient.close()
+
+
 def until(condition: Callable[[], bool], what: str, seen: object = None) -> None:
     deadline = time.monotonic() + WITHIN_S
     while not condition():
@@ -99,7 +107,7 @@ def append(log: KafkaEventLog, name: str) -> None:
 def test_a_copier_says_that_the_broker_is_away_and_goes_on_when_it_is_back(broker: KafkaCluster) -> None:
     settings = settings_of(broker, "b.")
     log = KafkaEventLog(settings)
-    log.provision()
+    provision(log)
     with copying(settings) as copier:
         append(log, "before")
         until(lambda: copier.passed() == 8, "the first were copied", copier)
@@ -116,7 +124,7 @@ def test_a_copier_says_that_the_broker_is_away_and_goes_on_when_it_is_back(broke
 
 def test_offsets_that_an_open_transaction_may_change_are_told_as_such(broker: KafkaCluster) -> None:
     log = KafkaEventLog(settings_of(broker, "s."))
-    log.provision()
+    provision(log)
     servers = {"bootstrap.servers": broker.address}
     member, producer = Consumer({**servers, "group.id": "s"}), Producer({**servers, "transactional.id": "s"})
     producer.init_transactions(30)
@@ -156,7 +164,7 @@ def test_a_reader_that_has_lost_the_brokers_says_so_and_joins_anew(
     broker: KafkaCluster, lost: dict[str, object]
 ) -> None:
     log = KafkaEventLog(settings_of(broker, "l."))
-    log.provision()
+    provision(log)
     append(log, "before")
     reader = log.consumer("l.readers", EVENTS_TOPIC, lambda partition: 0)
     assert isinstance(reader, KafkaConsumer)
@@ -179,7 +187,7 @@ def test_a_reader_that_has_lost_the_brokers_says_so_and_joins_anew(
 
 def test_the_next_question_goes_to_a_new_client(broker: KafkaCluster, lost: dict[str, object]) -> None:
     log = KafkaEventLog(settings_of(broker, "q."))
-    log.provision()
+    provision(log)
     assert log.committed("q.readers", EVENTS_TOPIC) == {}
     log._cluster._made = AdminClient(lost)  # type: ignore[arg-type]
     [asking] = log._cluster._groups._asking.values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -140,7 +141,8 @@ def test_users_need_their_password_and_rights() -> None:
         assert kafka.access is not None
         create(kafka.open_address, "events")
         allow(kafka.open_address, "writer", "events")
-        produce(kafka.address, "events", ("a", "1"), **kafka.access.client("writer"))
+        writer = kafka.access.client("writer")
+        wait_until(lambda: is_taken(kafka.address, "events", **writer), "the broker to hear of the right")
         with pytest.raises(KafkaException, match="TOPIC_AUTHORIZATION_FAILED"):
             produce(kafka.address, "events", ("a", "1"), **kafka.access.client("guest"))
         errors: list[KafkaError] = []
@@ -148,6 +150,13 @@ def test_users_need_their_password_and_rights() -> None:
         producer = Producer({**wrong, **kafka.access.client("writer", password="wrong")})
         wait_until(lambda: producer.poll(0.1) >= 0 and bool(errors), "the broker's refusal")
         assert errors[0].code() == KafkaError._AUTHENTICATION
+
+
+def is_taken(address: str, topic: str, **client: Any) -> bool:
+    with suppress(KafkaException):
+        produce(address, topic, ("a", "1"), **client)
+        return True
+    return False
 
 
 def allow(address: str, user: str, topic: str) -> None:

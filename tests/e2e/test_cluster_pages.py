@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.console import ROOT, blocks_of, differences
-from tests.e2e.test_runbooks import WORKERS, Cluster
+from tests.e2e.test_runbooks import Cluster
 from tests.services import kafka_address, postgres_dsn
 
 PAGES = [name for name in ("README.md", "docs/operations.md") if blocks_of((ROOT / name).read_text(), cluster=True)]
@@ -25,8 +25,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path, kafka_address(), postgres_dsn())
     cluster.init()
     try:
-        for name in WORKERS:
-            cluster.start(name)
+        cluster.start_all()
         yield cluster
     finally:
         cluster.close()

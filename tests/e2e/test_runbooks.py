@@ -96,6 +96,13 @@ class Cluster:
     def init(self) -> None:
         subprocess.run(command_line(("init",)), env=self.env(), cwd=ROOT, check=True, capture_output=True)
 
+    def start_all(self) -> None:
+        """Until each has its partitions."""
+        for name in WORKERS:
+            self.start(name)
+        for name, running in self.workers.items():
+            running.says(f"{name} idle")
+
     def start(self, name: str) -> None:
         port = ("--metrics-port", str(self.port)) if name == "kv" else ()
         running = Running(command_line(("consume", name, *port)), self.env(), self._folder / "workers")
@@ -210,8 +217,7 @@ def cluster(tmp_path: Path, servers: ExitStack, request: pytest.FixtureRequest) 
     cluster.asked |= made
     cluster.init()
     try:
-        for name in WORKERS:
-            cluster.start(name)
+        cluster.start_all()
         yield cluster
     finally:
         cluster.close()

@@ -79,11 +79,10 @@ def test_partitions_that_go_to_another_worker_while_a_batch_hangs_are_passed_onc
 def test_a_publish_that_hangs_while_the_broker_is_paused_is_done_once(tmp_path: Path) -> None:
     with (
         KafkaCluster() as kafka,
-        Cluster(
-            tmp_path, kafka.address, postgres_dsn(), log__session_timeout_s=SESSION_S, log__timeout_s=4.0
-        ) as cluster,
+        Cluster(tmp_path, kafka.address, postgres_dsn(), log__session_timeout_s=SESSION_S) as cluster,
         cluster.library(log__timeout_s=30.0) as system,
     ):
+        cluster.choose(log__timeout_s=4.0)
         workers = [cluster.consume(name) for name in ("audit", "audit", "kv", "latest")]
         with Load(system, Stream(10), 400) as load:
             for _ in range(ROUNDS):

@@ -15,7 +15,7 @@ from tests.e2e.cluster.load import Load, Stream
 from tests.e2e.conftest import Running, wait_until
 
 SECONDS = float(os.environ.get("SOMA_TEST_STORM_SECONDS", "30"))
-EXIT_WITHIN_S = 10.0
+EXIT_WITHIN_S = 45.0
 MOST = 4
 
 
@@ -42,6 +42,8 @@ def test_kv_workers_that_come_and_go_end_with_the_fold_of_the_topic(cluster: Clu
         assert time.monotonic() - began < EXIT_WITHIN_S, worker.stderr
         done["terminated"] += 1
 
+    # The promise of ten seconds is tested where nobody else wants the same rows.
+    cluster.choose(worker__drain_timeout_s=60.0)
     with cluster.library() as system:
         come(0)
         with Load(system, Stream(seed), 400) as load:

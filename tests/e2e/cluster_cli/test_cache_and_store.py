@@ -53,7 +53,7 @@ def test_a_broker_that_stops_in_the_middle_of_a_store(tmp_path: Path) -> None:
     """Paused once the topic was looked up: the error carries the ids, and the same key settles it."""
     from soma_cli.core.adapters.event_log.kafka_producer import KafkaAppender
 
-    with KafkaCluster() as kafka:
+    with KafkaCluster(settings={"broker.session.timeout.ms": "60000"}) as kafka:
         soma = Installation(tmp_path, kafka.address, postgres_dsn())
         assert soma.inline("init").returncode == 0
         send = KafkaAppender._send
@@ -66,8 +66,8 @@ def test_a_broker_that_stops_in_the_middle_of_a_store(tmp_path: Path) -> None:
             patch.setattr(KafkaAppender, "_send", paused_first)
             began = time.monotonic()
             arguments = ["store", "--text", "x", "--idempotency-key", "k1", "-o", "json"]
-            done = soma.inline(*arguments, env={"SOMA_LOG__TIMEOUT_S": "1"})
-        assert time.monotonic() - began < 15
+            done = soma.inline(*arguments, env={"SOMA_LOG__TIMEOUT_S": "5"})
+        assert time.monotonic() - began < 40
         kafka.resume()
         error = error_of(done)
         assert (done.returncode, error["code"], error["details"]["uncertain"]) == (4, "unavailable", True)

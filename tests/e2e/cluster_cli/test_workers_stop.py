@@ -16,7 +16,7 @@ AT_MOST_S = 10.0
 
 def ends_in_time(soma: Installation, server: KafkaCluster, how: str) -> None:
     assert soma.inline("init").returncode == 0
-    worker = soma.start("consume", "all", SOMA_LOG__TIMEOUT_S="5")
+    worker = soma.start("consume", "all", SOMA_LOG__TIMEOUT_S="3")
     try:
         for name in ("kv", "audit"):
             worker.says(f"{name} idle")

@@ -34,9 +34,9 @@ def _wait_until_it_runs(landed: Landed) -> None:
 
 
 def test_apply_makes_it_and_a_second_run_has_nothing_to_do(landed: Landed) -> None:
+    _wait_until_it_runs(landed)
     again = landed.apply()
     assert (again["action"], again["changes"], again["restart_at"], again["executed"]) == ("nothing", [], [], True)
-    _wait_until_it_runs(landed)
     landed.choose(store__dsn=f"{landed.dsn}?application_name=x&sslmode=disable")
     planned = landed.json("connect", "apply", "--plan")
     assert (planned["action"], planned["executed"]) == ("change", False)

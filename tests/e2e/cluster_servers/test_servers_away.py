@@ -31,7 +31,7 @@ SEED = 20261127
 @contextmanager
 def working(soma: ClusterSoma, scratch: Path) -> Iterator[tuple[Producing, Running]]:
     """Workers and a producer at work; at the end everything is in, and is what the fold makes of it."""
-    assert soma.inline("init").returncode == 0
+    assert soma.inline("init", env=PATIENT).returncode == 0
     made = [*keyed_lines(PORTION), *lines(EVENTS - PORTION, 300, random.Random(SEED))]
     portions = [made[start : start + PORTION] for start in range(0, len(made), PORTION)]
     keyed = Producing(soma, scratch / "keyed", portions[:1], "--key", "/payload/key")
