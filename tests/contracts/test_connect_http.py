@@ -123,6 +123,19 @@ def test_an_answer_that_comes_in_drops_is_given_up() -> None:
         thread.join()
 
 
+def test_it_is_asked_again_while_it_gives_its_work_out_anew(front: Front) -> None:
+    busy = json.dumps({"error_code": 409, "message": "a rebalance is in process"}).encode()
+    replies = [Reply(409, JSON, busy)] * 2
+    front.answer = lambda method, path: replies.pop() if replies else Reply(200, JSON, json.dumps(FINE).encode())
+    with connect(front.address) as opened:
+        assert opened.status("x") == FINE
+    assert replies == []
+    front.answer = lambda method, path: Reply(409, JSON, busy)
+    with connect(front.address, timeout_s=0.5) as opened, pytest.raises(ServiceUnavailable) as raised:
+        opened.status("x")
+    assert raised.value.code == "connect_busy"
+
+
 @pytest.mark.parametrize("status", [400, 409, 422, 500, 503])
 def test_a_password_that_the_server_repeats_is_not_shown(front: Front, status: int) -> None:
     said = json.dumps({"error_code": status, "message": "boom s3cret/it and s3cret%2Fit\n\x1b[31m"}).encode()

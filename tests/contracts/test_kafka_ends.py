@@ -102,6 +102,20 @@ def test_a_topic_that_was_made_anew_begins_at_nothing(log: KafkaEventLog, settin
     other.close()
 
 
+def test_a_client_that_another_thread_gives_up_while_it_connects_is_used_all_the_same(
+    log: KafkaEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach = log._cluster.client.reach
+
+    def given_up_meanwhile(*arguments: Any) -> object:
+        log._cluster._made = None
+        return reach(*arguments)
+
+    monkeypatch.setattr(log._cluster.client, "reach", given_up_meanwhile)
+    log._cluster._made = None
+    assert end(log) == 5
+
+
 def end_or_nothing(log: KafkaEventLog) -> int | None:
     try:
         return end(log)
