@@ -250,11 +250,11 @@ def test_a_file_of_the_revision_that_is_no_schema_is_named(repository: Repositor
 
 
 def test_links_are_followed_within_the_revision(repository: Repository) -> None:
-    write(repository.path / "shared/link.json", PERSON)
-    (repository.path / "schemas/link.json").symlink_to("../shared/link.json")
+    write(repository.path / "common/link.json", PERSON)
+    (repository.path / "schemas/link.json").symlink_to("../common/link.json")
     repository.commit()
     assert report("schema", "check", "link", "--against", "git:HEAD")["subjects"][0]["change"] == "same"
-    write(repository.path / "shared/link.json", WITH_EMAIL)
+    write(repository.path / "common/link.json", WITH_EMAIL)
     result = soma("schema", "check", "link", "--against", "git:HEAD")
     assert result.exit_code == 7
     assert "link  BACKWARD  breaks HEAD" in result.stdout
